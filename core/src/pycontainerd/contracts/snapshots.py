@@ -1,0 +1,162 @@
+"""Snapshotters: layered file systems by key.
+
+The same Protocol is implemented by back ends (``io.containerd.snapshotter.v1``) and by the scoped view that
+`SnapshotService` hands out. Model and terms: containerd docs/snapshotters, snapshots.proto.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import attrs
+
+from .types import EMPTY, Mount, Scope
+
+
+class Kind(enum.IntEnum):
+    """Kinds of snapshot, numbered as in snapshots.proto."""
+
+    UNKNOWN = 0
+    VIEW = 1
+    ACTIVE = 2
+    COMMITTED = 3
+
+
+@attrs.frozen
+class SnapshotInfo:
+    """A snapshot's record; ``name`` is its key (active, view) or its committed name."""
+
+    name: str
+    kind: Kind
+    parent: str
+    created_at: datetime
+    updated_at: datetime
+    labels: Mapping[str, str] = EMPTY
+
+
+@attrs.frozen
+class Usage:
+    """What a snapshot itself takes, parents not counted. ``size`` in bytes."""
+
+    size: int
+    inodes: int
+
+
+class Snapshotter(Protocol):
+    """Thread-safe and synchronous. ``labels`` that start with ``containerd.io/snapshot`` reach the back end."""
+
+    def stat(self, key: str) -> SnapshotInfo:
+        """:raises NotFound: no such snapshot."""
+        ...
+
+    def update(self, key: str, labels: Mapping[str, str], fieldpaths: Sequence[str] = ()) -> SnapshotInfo:
+        """Replace labels, or with ``fieldpaths`` (``labels``, ``labels.KEY``) only those; an empty value deletes."""
+        ...
+
+    def usage(self, key: str) -> Usage: ...
+
+    def mounts(self, key: str) -> Sequence[Mount]:
+        """How to mount the active or view snapshot ``key``.
+
+        :raises FailedPrecondition: ``key`` is committed.
+        """
+        ...
+
+    def prepare(self, key: str, parent: str = "", labels: Mapping[str, str] = EMPTY) -> Sequence[Mount]:
+        """Make an active (writable) snapshot on ``parent``.
+
+        :raises AlreadyExists: the key is taken.
+        :raises NotFound: no such parent.
+        :raises FailedPrecondition: the parent is not committed.
+        """
+        ...
+
+    def view(self, key: str, parent: str = "", labels: Mapping[str, str] = EMPTY) -> Sequence[Mount]:
+        """Make a read-only snapshot on ``parent``; errors as for `prepare`."""
+        ...
+
+    def commit(self, name: str, key: str, labels: Mapping[str, str] = EMPTY, *, parent: str = "") -> None:
+        """Turn active ``key`` into committed ``name``; the key is gone after.
+
+        ``parent`` (only for back ends with the ``rebase`` capability) is the parent it gets now.
+        """
+        ...
+
+    def remove(self, key: str) -> None:
+        """:raises FailedPrecondition: it has children."""
+        ...
+
+    def walk(self, filters: Sequence[str] = ()) -> Iterator[SnapshotInfo]: ...
+
+    def cleanup(self) -> None:
+        """Delete what removals and crashes left behind."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@attrs.frozen
+class SnapshotRecord:
+    """What a back end gets to know of a snapshot: its number (directory name) and those of its parents, nearest first."""
+
+    id: int
+    kind: Kind
+    parents: Sequence[int] = ()
+    info: SnapshotInfo | None = None
+
+
+class SnapshotRecords(Protocol):
+    """The durable records of one snapshotter, so that back ends keep no database of their own.
+
+    Every call is one transaction. Back ends do their file system work between calls, never within.
+    """
+
+    def get(self, key: str) -> SnapshotRecord: ...
+
+    def create(self, kind: Kind, key: str, parent: str, labels: Mapping[str, str]) -> SnapshotRecord:
+        """Reserve ``key`` and a number no other snapshot ever had. Errors as in `Snapshotter.prepare`."""
+        ...
+
+    def commit(self, key: str, name: str, usage: Usage, labels: Mapping[str, str], parent: str = "") -> None: ...
+
+    def remove(self, key: str) -> SnapshotRecord: ...
+
+    def update(self, key: str, labels: Mapping[str, str], fieldpaths: Sequence[str]) -> SnapshotInfo: ...
+
+    def usage(self, key: str) -> Usage:
+        """The usage stored at commit."""
+        ...
+
+    def walk(self, filters: Sequence[str]) -> Iterator[SnapshotInfo]: ...
+
+    def ids(self) -> Mapping[int, str]:
+        """Every number in use, with its key: what is on disk and not here is garbage."""
+        ...
+
+
+class SnapshotRecordStore(Protocol):
+    """``io.containerd.snapshot-records.v1.sqlite``: hands each back end its own `SnapshotRecords`."""
+
+    def records(self, snapshotter: str) -> SnapshotRecords: ...
+
+
+class SnapshotService(Protocol):
+    """``io.containerd.service.v1.snapshots-service``: namespaced snapshotters."""
+
+    def scoped(self, scope: Scope, snapshotter: str) -> Snapshotter:
+        """A view of one snapshotter ("" is the default one).
+
+        :raises NotFound: no such snapshotter, said with the kernel's reason.
+        """
+        ...
+
+    def names(self) -> Sequence[str]:
+        """The snapshotters that are up, the default one first."""
+        ...
+
+    def on_removed(self, callback: Callable[[str], None]) -> None:
+        """Have ``callback(snapshotter)`` called after a removal, for collectors."""
+        ...

@@ -16,7 +16,7 @@ $(UV):
 
 $(VENV)/.stamp: $(UV) requirements.lock $(addsuffix /pyproject.toml,$(MEMBERS))
 	@test -x $(PY) || $(UV) venv --quiet --python .tools/bin/python $(VENV)
-	@$(UV) pip install --quiet --python $(PY) --require-hashes -r requirements.lock
+	@$(UV) pip install --quiet --compile-bytecode --python $(PY) --require-hashes -r requirements.lock
 	@$(UV) pip install --quiet --python $(PY) --no-deps $(foreach m,$(MEMBERS),-e ./$(m))
 	@touch $@
 
@@ -31,3 +31,38 @@ lock: $(UV) ## Pin third-party versions anew in requirements.lock
 .PHONY: proto
 proto: venv ## Compile core's .proto files into the modules beside them
 	@$(PY) -m grpc_tools.protoc -I core/src -I $$(echo $(VENV)/lib/python*/site-packages) --python_out=core/src --pyi_out=core/src $$(cd core/src && find pycontainerd/api -name '*.proto')
+
+.PHONY: setup
+setup: ## Install the system packages that containers need (root on Debian/Ubuntu; elsewhere: say what is missing)
+	@packaging/setup.sh run
+
+.PHONY: demo
+demo: setup venv ## Start a daemon, run a container from an image, show it (IMAGE=… pulls that one)
+	@packaging/demo.sh
+
+.PHONY: lint
+lint: setup-python venv ## ruff, mypy --strict, the import rules
+	@$(VENV)/bin/ruff check --quiet .
+	@$(VENV)/bin/ruff format --check --quiet .
+	@$(VENV)/bin/mypy --no-error-summary core/src $(wildcard plugins/*/src)
+	@$(VENV)/bin/lint-imports --no-cache >/dev/null || $(VENV)/bin/lint-imports --no-cache
+
+.PHONY: setup-python
+setup-python:
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || packaging/setup.sh run
+
+.PHONY: test
+test: setup-test venv ## Run the whole suite, with the real containerd, runc and registry beside ours (ARGS=… goes to pytest)
+	@$(VENV)/bin/pytest $(ARGS)
+
+.PHONY: setup-test
+setup-test:
+	@packaging/setup.sh test
+
+.PHONY: bench
+bench: setup-test venv ## Measure against the Go containerd, paired in one run
+	@$(PY) benchmarks/run.py
+
+.PHONY: docs
+docs: venv ## Draw the generated parts of the docs anew
+	@$(PY) docs/generate.py

@@ -1,0 +1,1 @@
+"""What the daemon says of itself: version, plugins and their states, identity."""

@@ -1,0 +1,1 @@
+"""The daemon process: command line, listeners (as plugins), signals, readiness, logging."""

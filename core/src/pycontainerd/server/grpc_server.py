@@ -1,0 +1,166 @@
+"""The gRPC server: dispatch, error mapping, unix and TCP listeners."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from pycontainerd.api.status import to_code
+from pycontainerd.contracts.errors import FailedPrecondition, InvalidArgument
+from pycontainerd.contracts.service import Call, RpcService
+
+from . import rpc
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+MAX_SOCKET_PATH = 107  # sun_path of unix(7), without the final NUL
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Dispatcher(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc ships no types of its own
+    """Finds the handler of a method; what is not served is answered with the reason ``explain(path)`` gives."""
+
+    def __init__(
+        self, services: Iterable[RpcService], pool: ThreadPoolExecutor, explain: Callable[[str], str]
+    ) -> None:
+        self._explain = explain
+        self._handlers: dict[str, grpc.RpcMethodHandler] = {}
+        for service in services:
+            for method in rpc.methods(service):
+                if method.handler is not None:
+                    self._handlers[method.path] = _method_handler(method, pool)
+        self._unserved = grpc.stream_stream_rpc_method_handler(self._refuse)
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+        found = self._handlers.get(handler_call_details.method)
+        if found is not None:
+            return found
+        reason = self._explain(handler_call_details.method)
+        return grpc.stream_stream_rpc_method_handler(lambda _requests, context: self._refuse(context, reason))
+
+    @staticmethod
+    async def _refuse(context: Context, reason: str) -> AsyncIterator[bytes]:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, reason)
+        yield b""  # never reached: it makes this an async generator, as grpc wants of a stream
+
+
+def _call(context: Context) -> Call:
+    pairs = context.invocation_metadata() or ()
+    return Call({key: value for key, value in pairs if isinstance(value, str)})
+
+
+async def _abort(context: Context, exc: Exception, path: str) -> None:
+    error = rpc.as_containerd_error(exc, path)
+    await context.abort(_CODES[to_code(error)], str(error))
+
+
+def _method_handler(method: rpc.Method, pool: ThreadPoolExecutor) -> grpc.RpcMethodHandler:
+    assert method.handler is not None
+    codec = {
+        "request_deserializer": method.request.FromString,
+        "response_serializer": method.response.SerializeToString,
+    }
+    if method.server_streaming:
+        make = (
+            grpc.stream_stream_rpc_method_handler
+            if method.client_streaming
+            else grpc.unary_stream_rpc_method_handler
+        )
+        return make(_stream_edge(rpc.streaming(method.handler, pool), method.path), **codec)
+    make = grpc.stream_unary_rpc_method_handler if method.client_streaming else grpc.unary_unary_rpc_method_handler
+    return make(_unary_edge(rpc.unary(method.handler, pool), method.path), **codec)
+
+
+def _unary_edge(run: Callable[[Any, Call], Awaitable[Any]], path: str) -> Callable[[Any, Context], Awaitable[Any]]:
+    async def edge(request: Any, context: Context) -> Any:
+        try:
+            return await run(request, _call(context))
+        except Exception as exc:
+            return await _abort(context, exc, path)
+
+    return edge
+
+
+def _stream_edge(
+    run: Callable[[Any, Call], AsyncIterator[Any]], path: str
+) -> Callable[[Any, Context], AsyncIterator[Any]]:
+    async def edge(request: Any, context: Context) -> AsyncIterator[Any]:
+        try:
+            async with contextlib.aclosing(run(request, _call(context))) as responses:  # type: ignore[type-var]
+                async for response in responses:
+                    yield response
+        except Exception as exc:
+            await _abort(context, exc, path)
+
+    return edge
+
+
+class GrpcServer:
+    """A grpc.aio server over a `Dispatcher`. Use from the event loop."""
+
+    def __init__(self, dispatcher: Dispatcher, *, max_receive: int, max_send: int) -> None:
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", max_receive),
+                ("grpc.max_send_message_length", max_send),
+                ("grpc.so_reuseport", 0),
+            ]
+        )
+        self._server.add_generic_rpc_handlers((dispatcher,))
+        self._paths: list[str] = []
+
+    def listen_unix(self, path: str, *, uid: int = 0, gid: int = 0, mode: int = 0o660) -> None:
+        """Serve on the unix socket ``path``.
+
+        :raises InvalidArgument: the path is longer than a socket address holds.
+        :raises FailedPrecondition: another process is listening there.
+        """
+        prepare_socket(path)
+        self._server.add_insecure_port(f"unix:{path}")
+        os.chmod(path, mode)
+        if (uid, gid) != (os.geteuid(), os.getegid()):
+            os.chown(path, uid, gid)
+        self._paths.append(path)
+
+    async def start(self) -> None:
+        await self._server.start()
+
+    async def stop(self, grace: float = 2.0) -> None:
+        """Take no new calls, give running ones ``grace`` seconds, remove the sockets."""
+        await self._server.stop(grace)
+        for path in self._paths:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+
+def prepare_socket(path: str) -> None:
+    """Make way for a socket at ``path``: its directory is there, and a stale socket is not.
+
+    A socket that answers belongs to a running daemon and is left alone.
+    """
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
+        raise InvalidArgument(
+            f"socket path {path!r} is longer than {MAX_SOCKET_PATH} bytes", hint="choose a shorter address"
+        )
+    os.makedirs(os.path.dirname(path), mode=0o711, exist_ok=True)
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(path)
+        except OSError as exc:
+            if exc.errno not in (errno.ENOENT, errno.ECONNREFUSED):
+                raise FailedPrecondition(f"cannot use socket {path}: {exc.strerror or exc}") from exc
+        else:
+            raise FailedPrecondition(
+                f"another process is listening on {path}", hint="stop it, or choose another address"
+            )
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)

@@ -1,0 +1,95 @@
+"""From a service object (contracts/service.py) to callables a gRPC server can run.
+
+Everything that depends on a service's shape is decided once, when the service is registered: which message classes a
+method takes, whether it streams, and whether its code is a coroutine or a plain function that belongs in the pool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import attrs
+from google.protobuf import descriptor_pool, message_factory
+
+from pycontainerd.contracts.errors import ContainerdError, Internal
+from pycontainerd.contracts.service import Call, RpcService
+
+log = logging.getLogger("containerd.rpc")
+
+Handler = Callable[[Any, Call], Any]
+
+
+@attrs.frozen
+class Method:
+    """One RPC: its path on the wire, its message classes, and the code behind it (None: declared, not served)."""
+
+    path: str
+    request: Any
+    response: Any
+    client_streaming: bool
+    server_streaming: bool
+    handler: Handler | None
+
+
+def methods(service: RpcService) -> Iterator[Method]:
+    """Every RPC that the .proto file declares for ``service.SERVICE``.
+
+    :raises KeyError: no imported .proto declares such a service.
+    """
+    descriptor = descriptor_pool.Default().FindServiceByName(service.SERVICE)
+    for method in descriptor.methods:
+        yield Method(
+            path=f"/{service.SERVICE}/{method.name}",
+            request=message_factory.GetMessageClass(method.input_type),
+            response=message_factory.GetMessageClass(method.output_type),
+            client_streaming=method.client_streaming,
+            server_streaming=method.server_streaming,
+            handler=getattr(service, method.name, None),
+        )
+
+
+def unary(handler: Handler, pool: ThreadPoolExecutor) -> Callable[[Any, Call], Awaitable[Any]]:
+    """``handler`` as a coroutine function: plain functions run in ``pool``."""
+    if inspect.iscoroutinefunction(handler):
+        return handler
+
+    async def run(request: Any, call: Call) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(pool, handler, request, call)
+
+    return run
+
+
+def streaming(handler: Handler, pool: ThreadPoolExecutor) -> Callable[[Any, Call], AsyncIterator[Any]]:
+    """``handler`` as an async generator function: plain generators are stepped in ``pool``, one step at a time."""
+    if inspect.isasyncgenfunction(handler):
+        return handler
+
+    async def run(request: Any, call: Call) -> AsyncIterator[Any]:
+        loop = asyncio.get_running_loop()
+        iterator = await loop.run_in_executor(pool, lambda: iter(handler(request, call)))
+        try:
+            while (item := await loop.run_in_executor(pool, next, iterator, _END)) is not _END:
+                yield item
+        finally:
+            close = getattr(iterator, "close", None)
+            if close is not None:
+                await loop.run_in_executor(pool, close)
+
+    return run
+
+
+_END: Any = object()
+
+
+def as_containerd_error(exc: Exception, path: str) -> ContainerdError:
+    """``exc`` as the caller may see it: errors outside the family are bugs, logged here with their traceback."""
+    if isinstance(exc, ContainerdError):
+        log.debug("rpc failed", extra={"fields": {"method": path, "code": exc.code, "error": str(exc)}})
+        return exc
+    log.error("rpc failed unexpectedly", exc_info=exc, extra={"fields": {"method": path}})
+    return Internal(f"{path}: {type(exc).__name__}: {exc}", hint="the daemon's log has the traceback")

@@ -37,7 +37,6 @@ class Dispatcher(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc ships no 
             for method in rpc.methods(service):
                 if method.handler is not None:
                     self._handlers[method.path] = _method_handler(method, pool)
-        self._unserved = grpc.stream_stream_rpc_method_handler(self._refuse)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
         found = self._handlers.get(handler_call_details.method)

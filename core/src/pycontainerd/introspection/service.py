@@ -1,0 +1,81 @@
+"""containerd.services.introspection.v1.Introspection."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from google.protobuf.any_pb2 import Any
+from google.protobuf.empty_pb2 import Empty
+from google.rpc.status_pb2 import Status
+
+from pycontainerd.api.services.introspection.v1 import introspection_pb2 as pb
+from pycontainerd.api.status import NUMBERS
+from pycontainerd.api.types.platform_pb2 import Platform
+from pycontainerd.contracts.errors import NotFound, NotImplemented
+from pycontainerd.contracts.service import Call
+from pycontainerd.kernel import Report, Row, State
+
+from .introspection import identity, select
+
+_CODES = {
+    State.DISABLED: "UNAVAILABLE",
+    State.NOT_INSTALLED: "UNIMPLEMENTED",
+    State.SKIPPED: "FAILED_PRECONDITION",
+    State.FAILED: "INTERNAL",
+    State.BLOCKED: "UNAVAILABLE",
+}
+
+
+class IntrospectionService:
+    """What the daemon says of itself. A plugin's state and cause travel in its ``init_err``."""
+
+    SERVICE = "containerd.services.introspection.v1.Introspection"
+
+    def __init__(self, root: str, report: Callable[[], Report]) -> None:
+        self._root = root
+        self._report = report
+
+    def Plugins(self, request: pb.PluginsRequest, call: Call) -> pb.PluginsResponse:  # noqa: ARG002
+        rows = select(self._report(), list(request.filters))
+        return pb.PluginsResponse(plugins=[_plugin(row) for row in rows])
+
+    def Server(self, request: Empty, call: Call) -> pb.ServerResponse:  # noqa: ARG002
+        return pb.ServerResponse(
+            uuid=identity(self._root), pid=os.getpid(), pidns=os.stat("/proc/self/ns/pid").st_ino
+        )
+
+    def PluginInfo(self, request: pb.PluginInfoRequest, call: Call) -> pb.PluginInfoResponse:  # noqa: ARG002
+        uri = f"{request.type}.{request.id}"
+        row = self._report().rows.get(uri)
+        if row is None:
+            raise NotFound(self._report().why(uri))
+        if request.HasField("options"):
+            raise NotImplemented(f"{uri} takes no options of type {request.options.type_url!r}")
+        return pb.PluginInfoResponse(plugin=_plugin(row), extra=Any())
+
+
+def _plugin(row: Row) -> pb.Plugin:
+    plugin = pb.Plugin(
+        type=row.type,
+        id=row.id,
+        requires=row.requires,
+        exports=dict(row.exports),
+        capabilities=row.capabilities,
+        platforms=[_platform(text) for text in row.platforms],
+    )
+    plugin.exports["io.pycontainerd.state"] = str(row.state)
+    if row.distribution:
+        plugin.exports["io.pycontainerd.package"] = f"{row.distribution} {row.version}".strip()
+    if row.state is State.OK:
+        plugin.exports["io.pycontainerd.seconds"] = f"{row.import_seconds:.4f} {row.init_seconds:.4f}"
+    else:
+        # Go clients tell a skipped plugin from a broken one by these two words.
+        prefix = "" if row.state in (State.FAILED, State.BLOCKED) else "skip plugin: "
+        plugin.init_err.CopyFrom(Status(code=NUMBERS[_CODES[row.state]], message=prefix + row.sentence))
+    return plugin
+
+
+def _platform(text: str) -> Platform:
+    parts = [*text.split("/"), "", "", ""]
+    return Platform(os=parts[0], architecture=parts[1], variant=parts[2])

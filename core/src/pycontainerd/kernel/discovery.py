@@ -1,0 +1,105 @@
+"""Finds plugins by entry point. The only file that touches stevedore.
+
+stevedore's own listing drops the distribution of an entry point, keeps a cache under the home directory and can miss
+what was just installed; `_Manager` reads importlib.metadata instead. Only named entry points are imported, so a
+disabled plugin's code never runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import attrs
+
+from .errors import DuplicatePluginError, RegistrationError
+from .registration import Registration
+
+GROUP = "pycontainerd.plugins"
+
+
+@attrs.frozen
+class Found:
+    """An entry point that was there: not imported, imported (``registration``), or failed to (``error``)."""
+
+    uri: str
+    distribution: str
+    version: str
+    registration: Registration | None = None
+    error: BaseException | None = None
+    import_seconds: float = 0.0
+
+
+class _TimedEntryPoint:
+    """An entry point that remembers how long its import took and turns SystemExit into a failure like any other."""
+
+    def __init__(self, point: EntryPoint) -> None:
+        self.name, self.value, self.group, self.dist = point.name, point.value, point.group, point.dist
+        self.module, self.attr, self.extras = point.module, point.attr, point.extras
+        self._point = point
+        self.seconds = 0.0
+
+    def load(self) -> Any:
+        began = time.perf_counter()
+        try:
+            return self._point.load()
+        except SystemExit as exc:
+            raise ImportError(f"the module called sys.exit({exc.code!r}) while it was imported") from exc
+        finally:
+            self.seconds = time.perf_counter() - began
+
+
+def discover(disabled: Collection[str] = (), group: str = GROUP) -> Mapping[str, Found]:
+    """Every installed plugin by URI; those in ``disabled`` are listed but not imported.
+
+    :raises DuplicatePluginError: one URI comes from two distributions.
+    """
+    points = _points(group)
+    loaded, failures = _load([point for name, point in points.items() if name not in disabled], group)
+    return {uri: _found(point, loaded.get(uri), failures.get(uri)) for uri, point in points.items()}
+
+
+def _points(group: str) -> dict[str, _TimedEntryPoint]:
+    by_name: dict[str, _TimedEntryPoint] = {}
+    for point in map(_TimedEntryPoint, entry_points(group=group)):
+        other = by_name.setdefault(point.name, point)
+        if (other.value, _dist(other)) != (point.value, _dist(point)):
+            raise DuplicatePluginError(point.name, [" ".join(_dist(one)) for one in (other, point)])
+    return dict(sorted(by_name.items()))
+
+
+def _dist(point: _TimedEntryPoint) -> tuple[str, str]:
+    return (point.dist.name, point.dist.version) if point.dist is not None else ("", "")
+
+
+def _load(points: Sequence[_TimedEntryPoint], group: str) -> tuple[dict[str, object], dict[str, BaseException]]:
+    from stevedore.named import NamedExtensionManager
+
+    class _Manager(NamedExtensionManager):  # type: ignore[type-arg, misc, unused-ignore]
+        def list_entry_points(self) -> Any:
+            return list(points)
+
+    failures: dict[str, BaseException] = {}
+    manager = _Manager(
+        group,
+        [point.name for point in points],
+        on_load_failure_callback=lambda _manager, point, exc: failures.update({point.name: exc}),
+        warn_on_missing_entrypoint=False,
+    )
+    return {extension.name: extension.plugin for extension in manager}, failures
+
+
+def _found(point: _TimedEntryPoint, loaded: object, error: BaseException | None) -> Found:
+    found = Found(point.name, *_dist(point), import_seconds=point.seconds, error=error)
+    if loaded is None:
+        return found
+    if not isinstance(loaded, Registration):
+        return attrs.evolve(found, error=RegistrationError(f"its entry point leads to {loaded!r}, not a Registration"))
+    if loaded.uri != point.name:
+        return attrs.evolve(
+            found,
+            error=RegistrationError(f"its entry point is named {point.name} but registers {loaded.uri}"),
+        )
+    return attrs.evolve(found, registration=loaded)

@@ -1,0 +1,179 @@
+"""The kernel as the daemon sees it: start, stop, report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from .context import Daemon, Logger
+from .discovery import Found, discover
+from .errors import RequiredPluginError
+from .firstparty import PACKAGES
+from .initializer import Initializer, Outcome
+from .registration import Registration, is_type
+from .report import Report, Row, State, missing_first_party
+
+
+class Settings(Protocol):
+    """What the kernel wants to know of the configuration."""
+
+    @property
+    def disabled(self) -> Mapping[str, str]:
+        """Disabled URIs, each with where that was said (``file:line``)."""
+        ...
+
+    @property
+    def required(self) -> Mapping[str, str]:
+        """URIs that must be ok, each with where that was said."""
+        ...
+
+    def plugin(self, uri: str, config: type[Any] | None) -> Any:
+        """The config of a plugin, or raise to fail that plugin alone."""
+        ...
+
+
+class Kernel:
+    """Finds the installed plugins, starts what is enabled, and knows the state of all."""
+
+    def __init__(
+        self,
+        daemon: Daemon,
+        settings: Settings,
+        *,
+        find: Callable[..., Mapping[str, Found]] = discover,
+    ) -> None:
+        self._daemon = daemon
+        self._settings = settings
+        self._find = find
+        self._found: Mapping[str, Found] = {}
+        self._initializer: Initializer | None = None
+        self._log = Logger("kernel")
+        daemon.report = lambda: self.report
+
+    async def start(self) -> None:
+        """Start everything that is enabled.
+
+        :raises DuplicatePluginError: one URI comes from two distributions.
+        :raises CycleError: plugins require each other in a circle.
+        :raises RequiredPluginError: a plugin in ``required_plugins`` is not ok; everything is stopped again.
+        """
+        self._found = self._find(self._settings.disabled)
+        registrations = {uri: found.registration for uri, found in self._found.items() if found.registration}
+        self._initializer = Initializer(registrations, self._daemon, self._settings.plugin)
+        await self._initializer.start()
+        self._say()
+        report = self.report
+        for uri, where in self._settings.required.items():
+            row = report.rows.get(uri)
+            if row is None or row.state is not State.OK:
+                await self.stop()
+                raise RequiredPluginError(f"{report.why(uri)}; it is required at {where}")
+
+    async def stop(self) -> None:
+        """Stop in reverse order of start."""
+        if self._initializer is not None:
+            await self._initializer.stop()
+
+    def instances(self, type: str) -> dict[str, Any]:  # noqa: A002 - the field's name
+        """Running plugins of ``type``, by id."""
+        if self._initializer is None:
+            return {}
+        return {
+            uri.removeprefix(f"{type}."): outcome.instance
+            for uri, outcome in self._initializer.outcomes.items()
+            if outcome.state is State.OK and self._initializer.registrations[uri].type == type
+        }
+
+    @property
+    def report(self) -> Report:
+        """Where every known plugin stands now."""
+        rows: dict[str, Row] = {}
+        for uri, found in self._found.items():
+            rows[uri] = self._row(uri, found)
+        rows.update(missing_first_party(rows))
+        return Report(dict(sorted(rows.items())))
+
+    @property
+    def registrations(self) -> Mapping[str, Registration]:
+        """The registrations of all imported plugins."""
+        return self._initializer.registrations if self._initializer is not None else {}
+
+    def _row(self, uri: str, found: Found) -> Row:
+        type_, _, id_ = (
+            (found.registration.type, "", found.registration.id) if found.registration else uri.rpartition(".")
+        )
+        base: dict[str, Any] = {
+            "uri": uri,
+            "type": type_,
+            "id": id_,
+            "distribution": found.distribution,
+            "version": found.version,
+            "import_seconds": found.import_seconds,
+        }
+        if uri in self._settings.disabled:
+            return Row(**base, state=State.DISABLED, cause=f"disabled at {self._settings.disabled[uri]}")
+        if found.error is not None:
+            return Row(
+                **base,
+                state=State.FAILED,
+                cause=f"import failed: {found.error or type(found.error).__name__}",
+            )
+        outcome = self._initializer.outcomes.get(uri) if self._initializer is not None else None
+        if outcome is None or found.registration is None:
+            return Row(**base, state=State.BLOCKED, cause="the daemon is still starting")
+        return self._started_row(base, found.registration, outcome)
+
+    def _started_row(self, base: dict[str, Any], registration: Registration, outcome: Outcome) -> Row:
+        context = outcome.context
+        base |= {"requires": tuple(registration.requires), "init_seconds": outcome.seconds}
+        if context is not None:
+            base |= {
+                "exports": context.exports,
+                "capabilities": context.capabilities,
+                "platforms": context.platforms,
+            }
+        if outcome.state is State.BLOCKED:
+            chain, cause, hint = self._root_cause(outcome.blocked_by)
+            return Row(**base, state=State.BLOCKED, cause=cause, chain=chain, hint=hint)
+        return Row(**base, state=outcome.state, cause=outcome.cause)
+
+    def _root_cause(self, name: str) -> tuple[tuple[str, ...], str, str]:
+        """The chain from a missing requirement to what is really wrong, that cause, and what to do."""
+        chain: list[str] = []
+        while name not in chain:
+            uri = self._candidate(name)
+            if uri is None:
+                package = next(
+                    (PACKAGES[known] for known in PACKAGES if known == name or known.startswith(f"{name}.")),
+                    "",
+                )
+                chain.append(name)
+                cause = "no plugin of this type is installed" if is_type(name) else "it is not installed"
+                return tuple(chain), cause, f"pip install {package}" if package else ""
+            chain.append(uri)
+            outcome = self._initializer.outcomes.get(uri) if self._initializer is not None else None
+            if outcome is None or outcome.state is not State.BLOCKED:
+                row = self._row(uri, self._found[uri])
+                return (
+                    tuple(chain),
+                    row.cause if row.state is State.DISABLED else f"{row.state}: {row.cause}",
+                    row.hint,
+                )
+            name = outcome.blocked_by
+        return tuple(chain), "it waits for itself", ""
+
+    def _candidate(self, name: str) -> str | None:
+        """The known plugin that would satisfy ``name``."""
+        if not is_type(name):
+            return name if name in self._found else None
+        return next((uri for uri in sorted(self._found) if uri.startswith(f"{name}.")), None)
+
+    def _say(self) -> None:
+        """Log what did not start: failures one by one, expected absences in one line."""
+        rows = self.report.rows.values()
+        for row in rows:
+            if row.state in (State.FAILED, State.BLOCKED):
+                self._log.warning(row.sentence)
+        absent = [f"{row.uri} ({row.state})" for row in rows if row.state in (State.SKIPPED, State.DISABLED)]
+        if absent:
+            self._log.info("not started: " + ", ".join(absent))

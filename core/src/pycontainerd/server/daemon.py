@@ -1,0 +1,91 @@
+"""The daemon process: zygote first, then the event loop, the kernel, and signals until the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Mapping
+
+from pycontainerd import __version__
+from pycontainerd.config import Settings
+from pycontainerd.kernel import Daemon, Kernel, KernelError
+from pycontainerd.shim.zygote import ZygoteClient, spawn
+
+from .main import version
+from .sdnotify import notify
+from .services import PLUGINS
+
+log = logging.getLogger("containerd")
+
+
+class Process:
+    """One run of the daemon."""
+
+    def __init__(self, settings: Settings, overrides: Mapping[str, str]) -> None:
+        self._settings = settings
+        address = overrides.get("address") or settings.address
+        self._daemon = Daemon(
+            root=os.path.abspath(overrides.get("root") or settings.root),
+            state=os.path.abspath(overrides.get("state") or settings.state),
+            address=address,
+            ttrpc_address=f"{address}.ttrpc" if overrides.get("address") else settings.ttrpc_address,
+            version=version(__version__),
+            config=settings,
+            services=tuple(PLUGINS),
+        )
+
+    def run(self) -> int:
+        """Run until SIGTERM or SIGINT; returns the exit status."""
+        for directory in (self._daemon.root, self._daemon.state):
+            os.makedirs(directory, mode=0o711, exist_ok=True)
+        # Before there is any thread and before anything large is imported: shims are copies of this small process.
+        zygote: ZygoteClient = spawn()
+        self._daemon.zygote = zygote
+        try:
+            return asyncio.run(self._serve())
+        except KernelError as exc:
+            log.critical(str(exc))
+            return 1
+        finally:
+            zygote.close()
+
+    async def _serve(self) -> int:
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, lambda: log.warning("SIGHUP: reload is not in this release"))
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        kernel = Kernel(self._daemon, self._settings)
+        starting = asyncio.ensure_future(kernel.start())
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            if starting.done():
+                await starting
+                self._warn_unknown(kernel)
+                notify("READY=1", "STATUS=serving")
+                log.info("containerd successfully booted")
+                await stopping
+        finally:
+            notify("STOPPING=1")
+            starting.cancel()
+            stopping.cancel()
+            with contextlib.suppress(asyncio.CancelledError, KernelError):
+                await starting
+            await kernel.stop()
+        return 0
+
+    def _warn_unknown(self, kernel: Kernel) -> None:
+        """Say what in the config names nothing: a typo would otherwise change nothing and tell nobody."""
+        report = kernel.report
+        for table in ("disabled", "required"):
+            for uri, where in getattr(self._settings, table).items():
+                if uri not in report.rows:
+                    log.warning(f"{where}: {table}_plugins: {report.why(uri)}")
+        for uri, registration in kernel.registrations.items():
+            for sentence in self._settings.unknown_keys(uri, registration.config):
+                log.warning(sentence)

@@ -1,0 +1,88 @@
+"""Registrations of the listeners: io.containerd.server.v1.grpc and io.containerd.server.v1.ttrpc."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from pycontainerd.kernel import Context, Registration
+
+from .services import explainer
+
+if TYPE_CHECKING:
+    from .grpc_server import GrpcServer
+    from .ttrpc_server import TtrpcListener
+
+MESSAGE_SIZE = 16 << 20  # bytes, both ways; the Go containerd's default
+WORKERS = 32
+
+
+@attrs.frozen
+class GrpcConfig:
+    """The gRPC listener; ``address`` is a unix socket's path, sizes are in bytes."""
+
+    address: str = ""
+    uid: int = 0
+    gid: int = 0
+    max_recv_message_size: int = MESSAGE_SIZE
+    max_send_message_size: int = MESSAGE_SIZE
+
+
+@attrs.frozen
+class TtrpcConfig:
+    """The ttrpc listener; ``address`` is a unix socket's path."""
+
+    address: str = ""
+    uid: int = 0
+    gid: int = 0
+
+
+async def _grpc(ctx: Context[GrpcConfig]) -> GrpcServer:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from .grpc_server import Dispatcher, GrpcServer
+
+    pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="rpc")
+    services = ctx.by_type("io.containerd.grpc.v1").values()
+    server = GrpcServer(
+        Dispatcher(services, pool, explainer(ctx.daemon.report)),
+        max_receive=ctx.config.max_recv_message_size,
+        max_send=ctx.config.max_send_message_size,
+    )
+    server.listen_unix(ctx.daemon.address, uid=ctx.config.uid, gid=ctx.config.gid)
+    await server.start()
+    ctx.exports["address"] = ctx.daemon.address
+    ctx.log.info("serving", address=ctx.daemon.address)
+    return server
+
+
+async def _ttrpc(ctx: Context[TtrpcConfig]) -> TtrpcListener:
+    from .ttrpc_server import TtrpcListener
+
+    listener = TtrpcListener(list(ctx.by_type("io.containerd.ttrpc.v1").values()))
+    await listener.listen_unix(ctx.daemon.ttrpc_address, uid=ctx.config.uid, gid=ctx.config.gid)
+    ctx.exports["address"] = ctx.daemon.ttrpc_address
+    return listener
+
+
+async def _stop(server: GrpcServer | TtrpcListener) -> None:
+    await server.stop()
+
+
+grpc = Registration(
+    type="io.containerd.server.v1",
+    id="grpc",
+    wants=("io.containerd.grpc.v1", "io.containerd.server.v1.ttrpc"),
+    config=GrpcConfig,
+    init=_grpc,
+    close=_stop,
+)
+ttrpc = Registration(
+    type="io.containerd.server.v1",
+    id="ttrpc",
+    wants=("io.containerd.ttrpc.v1",),
+    config=TtrpcConfig,
+    init=_ttrpc,
+    close=_stop,
+)

@@ -12,7 +12,9 @@ from .types import EMPTY, Descriptor, Mount
 class Differ(Protocol):
     """``io.containerd.differ.v1``. Thread-safe and synchronous."""
 
-    def apply(self, content: ContentStore, layer: Descriptor, mounts: Sequence[Mount], *, sync: bool = True) -> Descriptor:
+    def apply(
+        self, content: ContentStore, layer: Descriptor, mounts: Sequence[Mount], *, sync: bool = True
+    ) -> Descriptor:
         """Apply ``layer`` onto ``mounts`` and return the descriptor of the uncompressed tar (its digest is the diffID).
 
         With ``sync`` the file system is synced before returning.
@@ -43,7 +45,9 @@ class Differ(Protocol):
 class DiffService(Protocol):
     """``io.containerd.service.v1.diff-service``: the differs that are up, tried in order."""
 
-    def apply(self, content: ContentStore, layer: Descriptor, mounts: Sequence[Mount], *, sync: bool = True) -> Descriptor: ...
+    def apply(
+        self, content: ContentStore, layer: Descriptor, mounts: Sequence[Mount], *, sync: bool = True
+    ) -> Descriptor: ...
 
     def compare(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 
 class ContainerdError(Exception):
     """A failure that a caller is told about.
@@ -80,6 +82,10 @@ class Unauthenticated(ContainerdError):
     code = "UNAUTHENTICATED"
 
 
-BY_CODE: dict[str, type[ContainerdError]] = {
-    cls.code: cls for cls in (ContainerdError, *ContainerdError.__subclasses__())
-}
+def _family(cls: type[ContainerdError]) -> Iterator[type[ContainerdError]]:
+    yield cls
+    for sub in cls.__subclasses__():
+        yield from _family(sub)
+
+
+BY_CODE: dict[str, type[ContainerdError]] = {cls.code: cls for cls in _family(ContainerdError)}

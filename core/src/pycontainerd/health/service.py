@@ -24,13 +24,13 @@ class HealthService:
         self._pb = health_pb2
         self._state = state
 
-    async def Check(self, request: Any, call: Call) -> Any:  # noqa: ARG002
+    async def Check(self, request: Any, call: Call) -> Any:
         state = self._state(request.service)
         if state is None:
             raise NotFound(f"unknown service {request.service!r}")
         return self._response(state)
 
-    async def Watch(self, request: Any, call: Call) -> AsyncIterator[Any]:  # noqa: ARG002
+    async def Watch(self, request: Any, call: Call) -> AsyncIterator[Any]:
         """Sends the state now and after each change; an unknown service is SERVICE_UNKNOWN, not an error."""
         last: object = health.NEVER
         while True:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Sequence
+from functools import partial
 
 from pycontainerd.contracts.errors import DataLoss
 from pycontainerd.contracts.filters import parse
@@ -37,7 +38,7 @@ def identity(root: str) -> str:
 def select(report: Report, filters: Sequence[str]) -> list[Row]:
     """The rows that match ``filters`` (fields: type, id, platforms, capabilities; containerd's filter syntax)."""
     wanted = parse(filters)
-    return [row for row in report.rows.values() if wanted.match(lambda path, row=row: _field(row, path))]
+    return [row for row in report.rows.values() if wanted.match(partial(_field, row))]
 
 
 def _field(row: Row, path: Sequence[str]) -> str | None:

@@ -12,7 +12,7 @@ from google.rpc.status_pb2 import Status
 from pycontainerd.api.services.introspection.v1 import introspection_pb2 as pb
 from pycontainerd.api.status import NUMBERS
 from pycontainerd.api.types.platform_pb2 import Platform
-from pycontainerd.contracts.errors import NotFound, NotImplemented
+from pycontainerd.contracts.errors import NotFound
 from pycontainerd.contracts.service import Call
 from pycontainerd.kernel import Report, Row, State
 
@@ -36,22 +36,20 @@ class IntrospectionService:
         self._root = root
         self._report = report
 
-    def Plugins(self, request: pb.PluginsRequest, call: Call) -> pb.PluginsResponse:  # noqa: ARG002
+    def Plugins(self, request: pb.PluginsRequest, call: Call) -> pb.PluginsResponse:
         rows = select(self._report(), list(request.filters))
         return pb.PluginsResponse(plugins=[_plugin(row) for row in rows])
 
-    def Server(self, request: Empty, call: Call) -> pb.ServerResponse:  # noqa: ARG002
-        return pb.ServerResponse(
-            uuid=identity(self._root), pid=os.getpid(), pidns=os.stat("/proc/self/ns/pid").st_ino
-        )
+    def Server(self, request: Empty, call: Call) -> pb.ServerResponse:
+        return pb.ServerResponse(uuid=identity(self._root), pid=os.getpid(), pidns=os.stat("/proc/self/ns/pid").st_ino)
 
-    def PluginInfo(self, request: pb.PluginInfoRequest, call: Call) -> pb.PluginInfoResponse:  # noqa: ARG002
+    def PluginInfo(self, request: pb.PluginInfoRequest, call: Call) -> pb.PluginInfoResponse:
         uri = f"{request.type}.{request.id}"
         row = self._report().rows.get(uri)
         if row is None:
             raise NotFound(self._report().why(uri))
         if request.HasField("options"):
-            raise NotImplemented(f"{uri} takes no options of type {request.options.type_url!r}")
+            raise NotImplementedError(f"{uri} takes no options of type {request.options.type_url!r}")
         return pb.PluginInfoResponse(plugin=_plugin(row), extra=Any())
 
 

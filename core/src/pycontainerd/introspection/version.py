@@ -16,5 +16,5 @@ class VersionService:
     def __init__(self, version: str, revision: str) -> None:
         self._answer = version_pb2.VersionResponse(version=version, revision=revision)
 
-    async def Version(self, request: Empty, call: Call) -> version_pb2.VersionResponse:  # noqa: ARG002
+    async def Version(self, request: Empty, call: Call) -> version_pb2.VersionResponse:
         return self._answer

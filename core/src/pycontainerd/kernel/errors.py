@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-class Skip(Exception):  # noqa: N818 - an outcome, not an error
+class Skip(Exception):
     """Raised by a plugin's init: it cannot work here, and that is expected. The reason is shown to people."""
 
     def __init__(self, reason: str, *, hint: str = "") -> None:

@@ -25,20 +25,18 @@ MAX_SOCKET_PATH = 107  # sun_path of unix(7), without the final NUL
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class Dispatcher(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc ships no types of its own
+class Dispatcher(grpc.GenericRpcHandler[Any, Any]):
     """Finds the handler of a method; what is not served is answered with the reason ``explain(path)`` gives."""
 
-    def __init__(
-        self, services: Iterable[RpcService], pool: ThreadPoolExecutor, explain: Callable[[str], str]
-    ) -> None:
+    def __init__(self, services: Iterable[RpcService], pool: ThreadPoolExecutor, explain: Callable[[str], str]) -> None:
         self._explain = explain
-        self._handlers: dict[str, grpc.RpcMethodHandler] = {}
+        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         for service in services:
             for method in rpc.methods(service):
                 if method.handler is not None:
                     self._handlers[method.path] = _method_handler(method, pool)
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
         found = self._handlers.get(handler_call_details.method)
         if found is not None:
             return found
@@ -61,7 +59,7 @@ async def _abort(context: Context, exc: Exception, path: str) -> None:
     await context.abort(_CODES[to_code(error)], str(error))
 
 
-def _method_handler(method: rpc.Method, pool: ThreadPoolExecutor) -> grpc.RpcMethodHandler:
+def _method_handler(method: rpc.Method, pool: ThreadPoolExecutor) -> grpc.RpcMethodHandler[Any, Any]:
     assert method.handler is not None
     codec = {
         "request_deserializer": method.request.FromString,
@@ -69,9 +67,7 @@ def _method_handler(method: rpc.Method, pool: ThreadPoolExecutor) -> grpc.RpcMet
     }
     if method.server_streaming:
         make = (
-            grpc.stream_stream_rpc_method_handler
-            if method.client_streaming
-            else grpc.unary_stream_rpc_method_handler
+            grpc.stream_stream_rpc_method_handler if method.client_streaming else grpc.unary_stream_rpc_method_handler
         )
         return make(_stream_edge(rpc.streaming(method.handler, pool), method.path), **codec)
     make = grpc.stream_unary_rpc_method_handler if method.client_streaming else grpc.unary_unary_rpc_method_handler

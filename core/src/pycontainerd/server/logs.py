@@ -53,7 +53,11 @@ class JsonFormatter(logging.Formatter):
 
 def _quote(value: object) -> str:
     text = str(value)
-    return text if text.replace("-", "").replace("_", "").replace(".", "").isalnum() else json.dumps(text, ensure_ascii=False)
+    return (
+        text
+        if text.replace("-", "").replace("_", "").replace(".", "").isalnum()
+        else json.dumps(text, ensure_ascii=False)
+    )
 
 
 def configure(level: str, style: str, stream: TextIO = sys.stderr) -> None:

@@ -1,0 +1,1 @@
+"""Container records: what a container is, whether or not it runs."""

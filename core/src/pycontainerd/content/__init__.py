@@ -1,0 +1,1 @@
+"""Content: blobs by digest on disk, and who may see them."""

@@ -1,0 +1,1 @@
+"""Leases protect resources from collection."""

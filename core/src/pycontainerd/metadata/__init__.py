@@ -1,0 +1,1 @@
+"""The metadata database: one SQLite file, durable commits that concurrent operations share."""

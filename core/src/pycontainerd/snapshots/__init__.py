@@ -1,0 +1,1 @@
+"""Snapshots: layered file systems by key, in namespaces, on any snapshotter."""

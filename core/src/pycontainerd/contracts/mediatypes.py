@@ -1,0 +1,72 @@
+"""Media types of images (OCI image-spec, Docker image manifest v2 schema 2), and what each is. Pure."""
+
+from __future__ import annotations
+
+DOCKER = "application/vnd.docker."
+OCI = "application/vnd.oci.image."
+
+DOCKER_MANIFEST = DOCKER + "distribution.manifest.v2+json"
+DOCKER_LIST = DOCKER + "distribution.manifest.list.v2+json"
+DOCKER_SCHEMA1 = DOCKER + "distribution.manifest.v1+prettyjws"
+DOCKER_CONFIG = DOCKER + "container.image.v1+json"
+DOCKER_LAYER = DOCKER + "image.rootfs.diff.tar"
+DOCKER_LAYER_GZIP = DOCKER_LAYER + ".gzip"
+DOCKER_FOREIGN = DOCKER + "image.rootfs.foreign.diff.tar"
+DOCKER_FOREIGN_GZIP = DOCKER_FOREIGN + ".gzip"
+
+OCI_MANIFEST = OCI + "manifest.v1+json"
+OCI_INDEX = OCI + "index.v1+json"
+OCI_CONFIG = OCI + "config.v1+json"
+OCI_LAYER = OCI + "layer.v1.tar"
+OCI_LAYER_GZIP = OCI_LAYER + "+gzip"
+OCI_LAYER_ZSTD = OCI_LAYER + "+zstd"
+OCI_LAYER_NONDISTRIBUTABLE = OCI + "layer.nondistributable.v1.tar"
+OCI_EMPTY = "application/vnd.oci.empty.v1+json"
+
+
+_MANIFESTS = frozenset({DOCKER_MANIFEST, OCI_MANIFEST})
+_INDEXES = frozenset({DOCKER_LIST, OCI_INDEX})
+_CONFIGS = frozenset({DOCKER_CONFIG, OCI_CONFIG})
+_LAYERS = (OCI + "layer.", DOCKER_LAYER, DOCKER_FOREIGN)
+_SUFFIXES = {"gzip": "gzip", "gz": "gzip", "zstd": "zstd", "lz4": "lz4"}
+
+
+def is_manifest(media_type: str) -> bool:
+    return media_type in _MANIFESTS
+
+
+def is_index(media_type: str) -> bool:
+    return media_type in _INDEXES
+
+
+def is_config(media_type: str) -> bool:
+    """A config of an image (what artifacts call config is not one)."""
+    return media_type in _CONFIGS
+
+
+def is_layer(media_type: str) -> bool:
+    return media_type.startswith(_LAYERS)
+
+
+def is_nondistributable(media_type: str) -> bool:
+    """A layer that registries need not have (its descriptor may say in ``urls`` where it is)."""
+    return media_type.startswith((OCI + "layer.nondistributable.", DOCKER_FOREIGN))
+
+
+def compression(media_type: str) -> str | None:
+    """How a layer is compressed: "" for not, ``gzip``, ``zstd``, ``lz4``; None when it is not a layer or unknown.
+
+    Suffixes that change nothing about the tar (``+encrypted`` does) are not known here either.
+    """
+    if not is_layer(media_type):
+        return None
+    base, *suffixes = media_type.split("+")
+    for ending in (".gzip", ".zstd", ".lz4"):
+        if base.startswith(DOCKER) and base.endswith(ending):
+            suffixes.insert(0, ending[1:])
+            base = base.removesuffix(ending)
+    if not base.endswith(".tar"):
+        return None
+    if not suffixes:
+        return ""
+    return _SUFFIXES.get(suffixes[0]) if len(suffixes) == 1 else None

@@ -23,7 +23,7 @@ def prefix(child: Descriptor) -> str:
     """The label that refers to ``child``; one that ends in a dot needs a number (or digest) after it."""
     if SUBJECT in child.annotations:
         return f"{CONTENT}.referrer.sha256."
-    if mediatypes.is_config(child.media_type):
+    if mediatypes.is_known_config(child.media_type):
         return f"{CONTENT}.config"
     if mediatypes.is_manifest(child.media_type):
         return f"{CONTENT}.m."
@@ -48,11 +48,9 @@ def child_labels(
         number = numbers.get(key, 0)
         numbers[key] = number + 1
         if key.endswith("sha256."):
-            key += child.digest.partition(":")[2]
-        elif key.endswith("."):
+            key += child.digest.partition(":")[2][:12]
+        elif number or key.endswith("."):
             key += str(number)
-        elif number:
-            key += f".{number}"
         labels[key] = child.digest
     return labels
 

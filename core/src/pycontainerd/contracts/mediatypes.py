@@ -22,13 +22,18 @@ OCI_LAYER_GZIP = OCI_LAYER + "+gzip"
 OCI_LAYER_ZSTD = OCI_LAYER + "+zstd"
 OCI_LAYER_NONDISTRIBUTABLE = OCI + "layer.nondistributable.v1.tar"
 OCI_EMPTY = "application/vnd.oci.empty.v1+json"
+CHECKPOINT = "application/vnd.containerd.container.criu.checkpoint.criu.tar"
+CHECKPOINT_CONFIG = "application/vnd.containerd.container.checkpoint.config.v1+proto"
+
+DETECT = "detect"
 
 
 _MANIFESTS = frozenset({DOCKER_MANIFEST, OCI_MANIFEST})
 _INDEXES = frozenset({DOCKER_LIST, OCI_INDEX})
 _CONFIGS = frozenset({DOCKER_CONFIG, OCI_CONFIG})
+_KNOWN_CONFIGS = _CONFIGS | {CHECKPOINT, CHECKPOINT_CONFIG}
 _LAYERS = (OCI + "layer.", DOCKER_LAYER, DOCKER_FOREIGN)
-_SUFFIXES = {"gzip": "gzip", "gz": "gzip", "zstd": "zstd", "lz4": "lz4"}
+_SUFFIXES = {"gzip": "gzip", "zstd": "zstd", "lz4": "lz4"}
 
 
 def is_manifest(media_type: str) -> bool:
@@ -44,6 +49,11 @@ def is_config(media_type: str) -> bool:
     return media_type in _CONFIGS
 
 
+def is_known_config(media_type: str) -> bool:
+    """A config of an image or of a checkpoint: what is kept by the label of configs."""
+    return media_type in _KNOWN_CONFIGS
+
+
 def is_layer(media_type: str) -> bool:
     return media_type.startswith(_LAYERS)
 
@@ -54,19 +64,20 @@ def is_nondistributable(media_type: str) -> bool:
 
 
 def compression(media_type: str) -> str | None:
-    """How a layer is compressed: "" for not, ``gzip``, ``zstd``, ``lz4``; None when it is not a layer or unknown.
+    """How a layer is compressed: "" for not, ``gzip``, ``zstd``, ``lz4``, or `DETECT`; None for what is no known layer.
 
-    Suffixes that change nothing about the tar (``+encrypted`` does) are not known here either.
+    Docker's plain layer type is found on compressed layers too, so its bytes have to tell. A suffix that changes
+    more than the compression (``+encrypted``) makes the type unknown.
     """
     if not is_layer(media_type):
         return None
     base, *suffixes = media_type.split("+")
-    for ending in (".gzip", ".zstd", ".lz4"):
-        if base.startswith(DOCKER) and base.endswith(ending):
-            suffixes.insert(0, ending[1:])
-            base = base.removesuffix(ending)
-    if not base.endswith(".tar"):
+    docker = base.startswith(DOCKER)
+    if docker and not base.endswith(".tar"):
+        base, _, ending = base.rpartition(".")
+        suffixes.insert(0, ending)
+    if not base.endswith(".tar") or len(suffixes) > 1:
         return None
-    if not suffixes:
-        return ""
-    return _SUFFIXES.get(suffixes[0]) if len(suffixes) == 1 else None
+    if suffixes:
+        return _SUFFIXES.get(suffixes[0])
+    return DETECT if docker else ""

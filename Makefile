@@ -30,7 +30,7 @@ lock: $(UV) ## Pin third-party versions anew in requirements.lock
 
 .PHONY: proto
 proto: venv ## Compile core's .proto files into the modules beside them
-	@$(PY) -m grpc_tools.protoc -I core/src -I $$(echo $(VENV)/lib/python*/site-packages) --python_out=core/src --pyi_out=core/src $$(cd core/src && find pycontainerd/api -name '*.proto')
+	@$(PY) -m grpc_tools.protoc -I core/src -I $$(echo $(VENV)/lib/python*/site-packages) --python_out=core/src --pyi_out=core/src $$(cd core/src && find pycontainerd -name '*.proto')
 
 .PHONY: setup
 setup: ## Install the system packages that containers need (root on Debian/Ubuntu; elsewhere: say what is missing)

@@ -1,26 +1,36 @@
 """containerd's filter syntax (containerd pkg/filters).
 
-A filter is selectors joined by commas, all of which must match: ``name==foo``, ``labels."a.b"!=x``, ``media~=^app/``,
-or a bare field path, which matches where the field is present. Of several filters one must match; none match all.
+    selectors := selector ("," selector)*
+    selector  := fieldpath [operator value]
+    fieldpath := field ("." field)*
+    field     := quoted | [A-Za-z0-9_]+
+    operator  := "==" | "!=" | "~="
+    value     := quoted | any run of printable characters that are neither space nor comma
+
+All selectors of a filter must match. A selector without operator asks whether the field is there. Quotation is Go's
+(``"…"`` with its escapes); for the regular expression after ``~=`` it may also be ``/…/`` or ``|…|``. Space may
+precede a token. Of several filters one must match; no filter, or an empty one, matches everything.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 
 import attrs
 
 from .errors import InvalidArgument
+from .quoting import QuoteError, scan_quoted
+from .regex import Regex, RegexError
 
-MAX_FILTER = 4096  # characters
+MAX_FILTER = 8192  # characters: a label (4096 bytes) and its quotation fit
 MAX_FILTERS = 1024
 
 Resolve = Callable[[Sequence[str]], str | None]
 
-_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_BARE_VALUE = re.compile(r"[^\s,]+")
-_OPERATORS = ("==", "!=", "~=")
+_FIELD = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
+_OPERATOR = frozenset("=!~")
+_QUOTES = frozenset('/|"')
+_SPACE = frozenset("\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B))))
 
 
 @attrs.frozen
@@ -30,16 +40,17 @@ class Selector:
     path: Sequence[str]
     operator: str = ""
     value: str = ""
-    pattern: re.Pattern[str] | None = None
+    pattern: Regex | None = attrs.field(default=None, eq=False, repr=False)
 
     def match(self, resolve: Resolve) -> bool:
+        """A missing field is as good as an empty one for ``!=`` and ``~=``, and never equal for ``==``."""
         found = resolve(self.path)
         if self.operator == "==":
-            return found is not None and found == self.value
+            return found == self.value
         if self.operator == "!=":
-            return found != self.value
+            return (found or "") != self.value
         if self.pattern is not None:
-            return found is not None and self.pattern.search(found) is not None
+            return self.pattern.search(found or "")
         return found is not None
 
 
@@ -57,15 +68,14 @@ class Filter:
 
 
 def parse(filters: Sequence[str]) -> Filter:
-    """Compile ``filters``; empty ones match everything.
+    """Compile ``filters``; none, or an empty one among them, match everything.
 
     :raises InvalidArgument: a syntax error, with its position, or a filter over the limits.
     """
     if len(filters) > MAX_FILTERS:
         raise InvalidArgument(f"{len(filters)} filters given, the limit is {MAX_FILTERS}")
-    if any(text == "" for text in filters):
-        return Filter()
-    return Filter([_Parser(text).filter() for text in filters])
+    alternatives = [_Parser(text).filter() for text in filters]
+    return Filter(alternatives if all(alternatives) else ())
 
 
 class _Parser:
@@ -74,75 +84,94 @@ class _Parser:
             raise InvalidArgument(f"a filter of {len(text)} characters given, the limit is {MAX_FILTER}")
         self._text = text
         self._at = 0
+        for at, char in enumerate(text):
+            if char in "\0\ufffd":
+                raise self._error(at, "unexpected null" if char == "\0" else "not valid UTF-8")
 
     def filter(self) -> Sequence[Selector]:
+        if not self._text:
+            return ()
         selectors = [self._selector()]
-        while self._at < len(self._text):
-            self._expect(",")
+        while char := self._peek():
+            if char != ",":
+                raise self._error(self._at, f"unexpected input {char!r}")
+            self._at += 1
             selectors.append(self._selector())
         return selectors
 
     def _selector(self) -> Selector:
         path = [self._field()]
-        while self._peek("."):
+        while self._peek() == ".":
             self._at += 1
             path.append(self._field())
-        operator = next((one for one in _OPERATORS if self._peek(one)), "")
-        if not operator:
+        if self._peek() in (",", ""):
             return Selector(path)
-        self._at += len(operator)
+        operator = self._operator()
+        began = self._at
         value = self._value(regex=operator == "~=")
-        return Selector(path, operator, value, self._compile(value) if operator == "~=" else None)
+        return Selector(path, operator, value, self._compile(value, began) if operator == "~=" else None)
 
-    def _compile(self, value: str) -> re.Pattern[str]:
+    def _compile(self, value: str, at: int) -> Regex:
         try:
-            return re.compile(value)
-        except re.error as exc:
-            raise self._error(f"bad regular expression {value!r}: {exc}") from exc
+            return Regex(value)
+        except RegexError as exc:
+            raise self._error(at, f"bad regular expression {value!r}: {exc}") from exc
 
     def _field(self) -> str:
-        if self._peek('"'):
-            return self._quoted('"')
-        found = _FIELD.match(self._text, self._at)
-        if not found:
-            raise self._error("expected a field name")
-        self._at = found.end()
-        return found[0]
+        began = self._skip_space()
+        if self._peek() in _QUOTES:
+            return self._quoted(regex=False)
+        self._run(_FIELD.__contains__)
+        if self._at == began:
+            raise self._error(began, "expected field or quoted")
+        return self._text[began : self._at]
+
+    def _operator(self) -> str:
+        began = self._skip_space()
+        self._run(_OPERATOR.__contains__)
+        operator = self._text[began : self._at]
+        if not operator:
+            raise self._error(began, 'expected an operator ("=="|"!="|"~=")')
+        if operator not in ("==", "!=", "~="):
+            raise self._error(began, f"unsupported operator {operator!r}")
+        return operator
 
     def _value(self, *, regex: bool) -> str:
-        for quote in '"/|' if regex else '"':
-            if self._peek(quote):
-                return self._quoted(quote)
-        found = _BARE_VALUE.match(self._text, self._at)
-        if not found:
-            raise self._error("expected a value")
-        self._at = found.end()
-        return found[0]
+        began = self._skip_space()
+        char = self._peek()
+        if char in _QUOTES:
+            return self._quoted(regex=regex)
+        if not char or char in ",." or char in _OPERATOR:
+            raise self._error(began, "expected value or quoted")
+        self._at += 1
+        self._run(_in_value)
+        return self._text[began : self._at]
 
-    def _quoted(self, quote: str) -> str:
-        out: list[str] = []
-        at = self._at + 1
-        while at < len(self._text):
-            char = self._text[at]
-            if char == quote:
-                self._at = at + 1
-                return "".join(out)
-            if char == "\\" and at + 1 < len(self._text):
-                at += 1
-                follows = self._text[at]
-                escapes = {"n": "\n", "t": "\t", "r": "\r"} if quote == '"' else {}
-                char = escapes.get(follows, follows if quote == '"' or follows == quote else "\\" + follows)
-            out.append(char)
-            at += 1
-        raise self._error("the quotation does not end")
+    def _quoted(self, *, regex: bool) -> str:
+        began = self._at
+        try:
+            value, self._at = scan_quoted(self._text, began)
+        except QuoteError as exc:
+            raise self._error(began, str(exc)) from exc
+        if self._text[began] != '"' and not regex:
+            raise self._error(began, "invalid quote encountered")
+        return value
 
-    def _peek(self, token: str) -> bool:
-        return self._text.startswith(token, self._at)
+    def _run(self, wanted: Callable[[str], bool]) -> None:
+        while self._at < len(self._text) and wanted(self._text[self._at]):
+            self._at += 1
 
-    def _expect(self, token: str) -> None:
-        if not self._peek(token):
-            raise self._error(f"expected {token!r}")
-        self._at += len(token)
+    def _skip_space(self) -> int:
+        self._run(_SPACE.__contains__)
+        return self._at
 
-    def _error(self, reason: str) -> InvalidArgument:
-        return InvalidArgument(f"filter {self._text!r}: {reason} at position {self._at + 1}")
+    def _peek(self) -> str:
+        return self._text[self._at : self._at + 1]
+
+    def _error(self, at: int, reason: str) -> InvalidArgument:
+        text = self._text if len(self._text) <= 256 else self._text[:256] + "…"
+        return InvalidArgument(f"filter {text!r}: parse error at character {at + 1}: {reason}")
+
+
+def _in_value(char: str) -> bool:
+    return char != "," and char not in _SPACE and char.isprintable()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,13 +12,12 @@ import grpc
 import grpc.aio
 
 from pycontainerd.api.status import to_code
-from pycontainerd.contracts.errors import FailedPrecondition, InvalidArgument
 from pycontainerd.contracts.service import Call, RpcService
 
 from . import rpc
+from .sockets import prepare_socket
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
-MAX_SOCKET_PATH = 107  # sun_path of unix(7), without the final NUL
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -134,28 +131,3 @@ class GrpcServer:
         for path in self._paths:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
-
-
-def prepare_socket(path: str) -> None:
-    """Make way for a socket at ``path``: its directory is there, and a stale socket is not.
-
-    A socket that answers belongs to a running daemon and is left alone.
-    """
-    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
-        raise InvalidArgument(
-            f"socket path {path!r} is longer than {MAX_SOCKET_PATH} bytes", hint="choose a shorter address"
-        )
-    os.makedirs(os.path.dirname(path), mode=0o711, exist_ok=True)
-    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
-        probe.settimeout(1)
-        try:
-            probe.connect(path)
-        except OSError as exc:
-            if exc.errno not in (errno.ENOENT, errno.ECONNREFUSED):
-                raise FailedPrecondition(f"cannot use socket {path}: {exc.strerror or exc}") from exc
-        else:
-            raise FailedPrecondition(
-                f"another process is listening on {path}", hint="stop it, or choose another address"
-            )
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)

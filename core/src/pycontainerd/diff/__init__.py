@@ -1,0 +1,1 @@
+"""Layers: applied to file systems, and made from the difference of two."""

@@ -10,7 +10,7 @@ MAX_LABEL = 4096  # bytes of key and value together, as in the Go containerd
 
 
 def validate(labels: Mapping[str, str]) -> dict[str, str]:
-    """A copy of ``labels``.
+    """``labels`` as they are stored: without those of an empty value, for an empty value means «no such label».
 
     :raises InvalidArgument: a key and its value are longer than 4096 bytes together, or a key is empty.
     """
@@ -19,14 +19,17 @@ def validate(labels: Mapping[str, str]) -> dict[str, str]:
             raise InvalidArgument("a label has an empty key")
         size = len(key.encode()) + len(value.encode())
         if size > MAX_LABEL:
-            raise InvalidArgument(f"label {key[:64]!r} takes {size} bytes, the limit is {MAX_LABEL}")
-    return dict(labels)
+            raise InvalidArgument(
+                f"label key and value length ({size} bytes) greater than maximum size ({MAX_LABEL} bytes), "
+                f"key: {key[:64]}"
+            )
+    return {key: value for key, value in labels.items() if value}
 
 
 def update(old: Mapping[str, str], new: Mapping[str, str], fieldpaths: Sequence[str] = ()) -> dict[str, str]:
     """``old`` with ``new`` applied: all of it, or only ``fieldpaths`` (``labels``, ``labels.KEY``).
 
-    An empty value deletes the label.
+    An empty value, or a KEY that ``new`` does not have, deletes the label.
 
     :raises InvalidArgument: a field path is neither of those, or a label is too long.
     """
@@ -41,7 +44,7 @@ def update(old: Mapping[str, str], new: Mapping[str, str], fieldpaths: Sequence[
             result[key] = new.get(key, "")
         else:
             raise InvalidArgument(f"cannot update {path!r}: only labels can change")
-    return validate({key: value for key, value in result.items() if value})
+    return validate(result)
 
 
 def field(labels: Mapping[str, str], path: Sequence[str]) -> str | None:

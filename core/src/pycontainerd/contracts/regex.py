@@ -15,8 +15,7 @@ from .regex_syntax import Assert, Chars, Choice, Node, RegexError, Repeat, Seque
 __all__ = ["Regex", "RegexError"]
 
 MAX_PROGRAM = 4000  # instructions a pattern may compile to
-MAX_STATES = 4096  # deterministic states remembered
-MAX_EDGES = 4096  # characters remembered for one state
+MAX_EDGES = 50_000  # steps of the deterministic automaton that are remembered
 
 _START, _LINE, _WORD, _OTHER, _END = "start", "line", "word", "other", "end"
 
@@ -50,6 +49,7 @@ class Regex:
         self.pattern = pattern
         self._program: list[_Step] = []
         self._states: dict[tuple[frozenset[int], str], _State] = {}
+        self._edges = 0
         entry = self._compile(parse(pattern), self._add(_Step()))
         self._looks = any(step.look for step in self._program)
         self._entry = frozenset([entry])
@@ -77,10 +77,17 @@ class Regex:
         if 0 not in reached:
             moved = {to for at in reached if self._reads(at, char) for to in self._program[at].to}
             following = self._state(self._entry | moved, _kind(char))
-        if len(state.edges) >= MAX_EDGES:
-            state.edges.clear()
-        state.edges[char] = following
+        self._remember(state, char, following)
         return following
+
+    def _remember(self, state: _State, char: str, following: _State | None) -> None:
+        self._edges += 1
+        if self._edges > MAX_EDGES:
+            self._edges = 0
+            for known in list(self._states.values()):
+                known.edges.clear()
+            self._states.clear()
+        state.edges[char] = following
 
     def _reads(self, at: int, char: str) -> bool:
         chars = self._program[at].chars
@@ -90,8 +97,6 @@ class Regex:
         key = (steps, before if self._looks else "")
         state = self._states.get(key)
         if state is None:
-            if len(self._states) >= MAX_STATES:
-                self._states.clear()
             state = self._states[key] = _State(steps, key[1], {})
         return state
 
@@ -140,7 +145,10 @@ class Regex:
             for _ in range(node.most - node.least):
                 then = self._add(_Step(to=(self._compile(node.part, then), end)))
         for _ in range(node.least):
-            then = self._compile(node.part, then)
+            entry = self._compile(node.part, then)
+            if entry == then:
+                break  # nothing, however often
+            then = entry
         return then
 
 

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import attrs
 
-MAX_DEPTH = 200  # parentheses within parentheses
+MAX_DEPTH = 50  # parentheses within parentheses
 MAX_REPEAT = 1000
 
 
@@ -29,8 +29,8 @@ class Chars:
     fold: bool = False
 
     def has(self, char: str) -> bool:
-        forms = {char, char.lower(), char.upper()} if self.fold else (char,)
-        return any(self._holds(form) for form in forms) != self.negated
+        forms = (char, char.lower(), char.upper()) if self.fold else (char,)
+        return any(len(form) == 1 and self._holds(form) for form in forms) != self.negated
 
     def _holds(self, char: str) -> bool:
         if any(low <= char <= high for low, high in self.ranges):
@@ -318,10 +318,10 @@ class _Parser:
             while len(digits) < 3 and self._peek() and self._peek() in "01234567":
                 digits += self._next()
             return chr(int(digits, 8))
-        if char.isascii() and not char.isalnum():
-            return char
-        self._at -= 1
-        self.fail(f"unknown escape \\{char}")
+        if not char.isascii() or char.isalnum():
+            self._at -= 1
+            self.fail(f"unknown escape \\{char}")
+        return char
 
     def _hex(self) -> str:
         if self._take("{"):

@@ -22,14 +22,14 @@ class TtrpcListener:
     async def listen_unix(self, path: str, *, uid: int = 0, gid: int = 0, mode: int = 0o660) -> None:
         """Serve on ``path``; errors as in `prepare_socket`."""
         prepare_socket(path)
-        sock = listener(path)
-        os.chmod(path, mode)
+        bound = listener(path, mode=mode)
         if (uid, gid) != (os.geteuid(), os.getegid()):
             os.chown(path, uid, gid)
         self._path = path
-        await self._server.listen(sock)
+        await self._server.serve(bound)
 
     async def stop(self) -> None:
-        await self._server.close()
+        """Let calls under way finish, and remove the socket."""
+        await self._server.shutdown(grace=1.0)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)

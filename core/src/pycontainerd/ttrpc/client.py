@@ -1,131 +1,167 @@
-"""A ttrpc client on an asyncio stream: any number of calls at once over one connection."""
+"""The asyncio client: any number of concurrent calls on one connection."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import socket
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from google.protobuf.message import DecodeError, Message
 
 from pycontainerd.api.status import from_code
-from pycontainerd.contracts.errors import DeadlineExceeded, Unavailable
+from pycontainerd.contracts.errors import BY_CODE, DeadlineExceeded, Internal, Unavailable
 from pycontainerd.contracts.types import EMPTY
 
-from .frames import REQUEST, RESPONSE, Decoder, Frame, ProtocolError, RemoteProtocolError, encode
-from .wire_pb2 import KeyValue, Request, Response
+from .connection import ClientConnection
+from .errors import LocalProtocolError, RemoteProtocolError
+from .ttrpc_pb2 import KeyValue, Request, Response
 
-R = TypeVar("R", bound=Message)
-_CHUNK = 1 << 16
+log = logging.getLogger("containerd.ttrpc")
+
+M = TypeVar("M", bound=Message)
 
 
-class Client:
-    """Use `connect`. ``closed`` is set once the connection is gone, for whatever reason."""
+class Client(asyncio.Protocol):
+    """A connection to a ttrpc server. Make one with `connect` or `attach`; use it from one event loop."""
 
-    def __init__(self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, name: str, on_close: Callable[[], None] | None = None) -> None:
         self._name = name
-        self._reader = reader
-        self._writer = writer
-        self._next = 1
-        self._waiting: dict[int, asyncio.Future[bytes]] = {}
-        self.closed = asyncio.Event()
-        self._task = asyncio.ensure_future(self._receive())
+        self._on_close = on_close
+        self._protocol = ClientConnection()
+        self._transport: asyncio.Transport | None = None
+        self._waiting: dict[int, asyncio.Future[Response]] = {}
+        self._reason = "the connection was closed"
+        self._gone = asyncio.Event()
+
+    @classmethod
+    async def connect(
+        cls, path: str, *, timeout: float = 10.0, name: str = "", on_close: Callable[[], None] | None = None
+    ) -> Client:
+        """Connect to the unix socket ``path`` (abstract if it starts with a NUL).
+
+        ``name`` is what errors call the peer; ``on_close`` is called once, when the connection has ended for whatever
+        reason.
+
+        :raises Unavailable: nobody listens there.
+        :raises DeadlineExceeded: it took longer than ``timeout`` seconds.
+        """
+        shown = name or path.replace("\0", "@")
+        try:
+            async with asyncio.timeout(timeout):
+                client = cls(shown, on_close)
+                await asyncio.get_running_loop().create_unix_connection(lambda: client, path)
+                return client
+        except TimeoutError:
+            raise DeadlineExceeded(f"cannot connect to {shown} at {path!r} within {timeout:g} s") from None
+        except OSError as exc:
+            raise Unavailable(f"cannot connect to {shown} at {path!r}: {exc.strerror or exc}") from exc
+
+    @classmethod
+    async def attach(
+        cls, connected: socket.socket, *, name: str = "peer", on_close: Callable[[], None] | None = None
+    ) -> Client:
+        """A client on a socket that is connected already."""
+        client = cls(name, on_close)
+        await asyncio.get_running_loop().create_unix_connection(lambda: client, sock=connected)
+        return client
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection has ended."""
+        return self._gone.is_set()
+
+    async def wait_closed(self) -> None:
+        """Return when the connection has ended."""
+        await self._gone.wait()
+
+    def close(self) -> None:
+        """End the connection; calls under way fail with `Unavailable`."""
+        if self._transport is not None:
+            self._transport.abort()
 
     async def call(
         self,
         service: str,
         method: str,
         request: Message,
-        response: type[R],
+        response_type: type[M],
         *,
         timeout: float | None = None,
         metadata: Mapping[str, str] = EMPTY,
-    ) -> R:
-        """One call.
+    ) -> M:
+        """The response to ``service``/``method``; the deadline is told to the server and kept here.
 
-        :raises ContainerdError: what the server answered; `Unavailable` when the connection is or gets lost,
-            `DeadlineExceeded` after ``timeout`` seconds.
+        Cancelling it forgets the call; the server is not told (ttrpc cannot).
+
+        :raises ContainerdError: what the server answered.
+        :raises Unavailable: the connection has ended before the answer.
+        :raises DeadlineExceeded: no answer within ``timeout`` seconds.
+        :raises ResourceExhausted: the request is too long.
         """
-        what = f"{self._name}: {service}/{method}"
-        if self.closed.is_set():
-            raise Unavailable(f"{what}: the connection is closed")
-        stream, self._next = self._next, self._next + 2
-        message = Request(
+        what = f"{service}/{method}"
+        if timeout is not None and timeout <= 0:
+            raise DeadlineExceeded(f"{self._name}: {what}: no time left to ask")
+        stream, answer = self._send(self._request(service, method, request, timeout, metadata), what)
+        try:
+            async with asyncio.timeout(timeout):
+                response = await answer
+        except TimeoutError:
+            raise DeadlineExceeded(f"{self._name} did not answer {what} within {timeout:g} s") from None
+        finally:
+            self._waiting.pop(stream, None)
+        if response.HasField("status") and response.status.code:
+            raise from_code(response.status.code, response.status.message)
+        try:
+            return response_type.FromString(response.payload)
+        except DecodeError as exc:
+            raise Internal(f"{self._name} answered {what} with no {response_type.DESCRIPTOR.name}") from exc
+
+    @staticmethod
+    def _request(
+        service: str, method: str, request: Message, timeout: float | None, metadata: Mapping[str, str]
+    ) -> Request:
+        return Request(
             service=service,
             method=method,
             payload=request.SerializeToString(),
-            timeout_nano=int(timeout * 1e9) if timeout else 0,
+            timeout_nano=0 if timeout is None else int(timeout * 1e9),
             metadata=[KeyValue(key=key, value=value) for key, value in metadata.items()],
         )
-        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._waiting[stream] = future
+
+    def _send(self, request: Request, what: str) -> tuple[int, asyncio.Future[Response]]:
+        if self._transport is None or self._transport.is_closing():
+            raise Unavailable(f"cannot ask {self._name} for {what}: {self._reason}")
         try:
-            self._writer.write(encode(Frame(stream, REQUEST, 0, message.SerializeToString())))
-            await self._writer.drain()
-            payload = await asyncio.wait_for(future, timeout)
-        except TimeoutError:
-            raise DeadlineExceeded(f"{what}: no answer in {timeout:g} s") from None
-        except OSError as exc:
-            raise Unavailable(f"{what}: the connection is lost: {exc}") from exc
-        finally:
-            self._waiting.pop(stream, None)
-        return _decode(payload, response, what)
+            stream, data = self._protocol.send(request)
+        except LocalProtocolError as exc:
+            raise BY_CODE[exc.code](f"cannot ask {self._name} for {what}: {exc}") from exc
+        answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self._waiting[stream] = answer
+        self._transport.write(data)
+        return stream, answer
 
-    async def close(self) -> None:
-        self._task.cancel()
-        self._end("it was closed")
-        self._writer.close()
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
 
-    async def _receive(self) -> None:
-        decoder = Decoder()
-        why = "the peer closed it"
+    def data_received(self, data: bytes) -> None:
         try:
-            while data := await self._reader.read(_CHUNK):
-                for frame in decoder.receive(data):
-                    self._take(frame)
-            if decoder.midway:
-                why = "the peer closed it in the middle of a message"
-        except (OSError, ProtocolError) as exc:
-            why = str(exc)
-        finally:
-            self._end(why)
-            self._writer.close()
+            for answered in self._protocol.receive(data):
+                waiting = self._waiting.get(answered.stream)
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(answered.response)
+        except RemoteProtocolError as exc:
+            log.warning("closing a connection whose server broke the protocol", extra={"fields": {"error": str(exc)}})
+            self._reason = f"it broke the protocol: {exc}"
+            self.close()
 
-    def _take(self, frame: Frame) -> None:
-        if frame.type != RESPONSE or frame.stream % 2 == 0 or frame.stream >= self._next:
-            raise RemoteProtocolError(f"the peer answered on stream {frame.stream}, which asked nothing")
-        future = self._waiting.get(frame.stream)
-        if future is not None and not future.done():  # else: given up meanwhile
-            future.set_result(frame.data)
-
-    def _end(self, why: str) -> None:
-        self.closed.set()
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(Unavailable(f"{self._name}: the connection is lost: {why}"))
-
-
-def _decode(payload: bytes, kind: Callable[[], R], what: str) -> R:
-    try:
-        answer = Response.FromString(payload)
-        if answer.status.code != 0:
-            raise from_code(answer.status.code, answer.status.message)
-        result = kind()
-        result.ParseFromString(answer.payload)
-        return result
-    except DecodeError as exc:
-        raise Unavailable(f"{what}: the answer cannot be read: {exc}") from exc
-
-
-async def connect(address: str, *, name: str = "", timeout: float = 5.0) -> Client:
-    """A client for the unix socket ``address`` (a path, with or without ``unix://``).
-
-    :raises Unavailable: nobody listens there, or the connection takes longer than ``timeout`` seconds.
-    """
-    path = address.removeprefix("unix://")
-    try:
-        reader, writer = await asyncio.wait_for(asyncio.open_unix_connection(path), timeout)
-    except (OSError, TimeoutError) as exc:
-        reason = "it does not accept connections" if isinstance(exc, TimeoutError) else exc.strerror or exc
-        raise Unavailable(f"cannot connect to {name or path}: {reason}") from exc
-    return Client(name or path, reader, writer)
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None:
+            self._reason = f"the connection broke: {exc}"
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_exception(Unavailable(f"{self._name} went away before it answered: {self._reason}"))
+        self._gone.set()
+        if self._on_close is not None:
+            self._on_close()

@@ -1,4 +1,8 @@
-"""A ttrpc server on asyncio: services are objects as in contracts/service.py, unary methods only."""
+"""The asyncio server: services of contracts/service.py over unix sockets.
+
+Coroutine methods run on the event loop, plain ones in the executor. A client that hangs up has its calls cancelled; a
+client that does not read its responses is not read from either.
+"""
 
 from __future__ import annotations
 
@@ -6,133 +10,265 @@ import asyncio
 import contextlib
 import inspect
 import logging
+import os
 import socket
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor
+from typing import Any, cast
 
+import attrs
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
+from google.rpc.status_pb2 import Status
 
-from pycontainerd.api.status import to_code
-from pycontainerd.contracts.errors import ContainerdError, DeadlineExceeded, Internal, InvalidArgument, NotImplemented
-from pycontainerd.contracts.service import Call, RpcService
+from pycontainerd.api.status import NUMBERS, to_code
+from pycontainerd.contracts.errors import (
+    ContainerdError,
+    DeadlineExceeded,
+    Internal,
+    InvalidArgument,
+    NotImplemented,
+    ResourceExhausted,
+    Unavailable,
+)
+from pycontainerd.contracts.service import NAMESPACE_HEADER, Call, RpcService
 
-from .frames import REQUEST, RESPONSE, Decoder, Frame, ProtocolError, RemoteProtocolError, encode
-from .wire_pb2 import Request, Response, Status
+from .connection import Received, ServerConnection
+from .errors import LocalProtocolError, RemoteProtocolError
+from .ttrpc_pb2 import Request, Response
 
 log = logging.getLogger("containerd.ttrpc")
-_CHUNK = 1 << 16
 
-_Handler = tuple[Any, Callable[[Any, Call], Any]]
+TTRPC_NAMESPACE_HEADER = "containerd-namespace-ttrpc"
+MAX_UNANSWERED = 8192  # calls per connection
+
+
+@attrs.frozen
+class Method:
+    """A unary RPC: its request class and the code behind it."""
+
+    request: Any
+    handler: Callable[[Any, Call], Any]
+
+
+def unary_methods(services: Iterable[RpcService]) -> Mapping[tuple[str, str], Method]:
+    """What ``services`` serve, by service and method name. Streaming methods are left out: ttrpc here has none.
+
+    :raises KeyError: no imported .proto declares the service.
+    """
+    found: dict[tuple[str, str], Method] = {}
+    for service in services:
+        descriptor = descriptor_pool.Default().FindServiceByName(service.SERVICE)
+        for method in descriptor.methods:
+            handler = getattr(service, method.name, None)
+            if handler is not None and not (method.client_streaming or method.server_streaming):
+                request = message_factory.GetMessageClass(method.input_type)
+                found[service.SERVICE, method.name] = Method(request, handler)
+    return found
 
 
 class Server:
-    """Serves ``services`` on any number of connections."""
+    """Serves on any number of listening sockets. Use from one event loop."""
 
-    def __init__(self, services: Iterable[RpcService]) -> None:
-        self._handlers: dict[tuple[str, str], _Handler] = {}
-        self._connections: set[asyncio.Task[None]] = set()
-        self._servers: list[asyncio.AbstractServer] = []
-        for service in services:
-            self._add(service)
+    def __init__(self, services: Iterable[RpcService], *, executor: Executor | None = None) -> None:
+        self._methods = unary_methods(services)
+        self._names = {service for service, _ in self._methods}
+        self._executor = executor
+        self._listeners: list[asyncio.Server] = []
+        self._connections: set[Connection] = set()
+        self._draining = False
 
-    def _add(self, service: RpcService) -> None:
-        for method in descriptor_pool.Default().FindServiceByName(service.SERVICE).methods:
-            handler = getattr(service, method.name, None)
-            if handler is not None and not method.client_streaming and not method.server_streaming:
-                request = message_factory.GetMessageClass(method.input_type)
-                self._handlers[service.SERVICE, method.name] = (request, handler)
+    async def serve(self, listening: socket.socket) -> None:
+        """Accept connections on ``listening``, which is bound and from now on the server's."""
+        loop = asyncio.get_running_loop()
+        self._listeners.append(await loop.create_unix_server(self._connect, sock=listening, backlog=128))
 
-    async def listen(self, sock: socket.socket) -> None:
-        """Serve on the listening unix socket ``sock``."""
-        self._servers.append(await asyncio.start_unix_server(self._connected, sock=sock))
+    async def attach(self, connected: socket.socket) -> None:
+        """Serve one socket that is connected already."""
+        await asyncio.get_running_loop().connect_accepted_socket(self._connect, connected)
 
-    async def close(self) -> None:
-        """Take no more connections and end those there are."""
-        for server in self._servers:
-            server.close()
-        for task in list(self._connections):
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+    def _connect(self) -> Connection:
+        return Connection(self)
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
+    async def shutdown(self, grace: float = 5.0) -> None:
+        """Accept nothing new, let running calls finish for ``grace`` seconds, then cancel what is left."""
+        self._draining = True
+        for listener in self._listeners:
+            listener.close()
+        for connection in list(self._connections):
+            connection.close_when_idle()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await asyncio.gather(*(connection.closed.wait() for connection in list(self._connections)))
+        for connection in list(self._connections):
+            connection.abort()
+
+    def opened(self, connection: Connection) -> None:
+        """A connection came (called by it)."""
+        self._connections.add(connection)
+
+    def gone(self, connection: Connection) -> None:
+        """A connection ended (called by it)."""
+        self._connections.discard(connection)
+
+    async def answer(self, received: Received) -> Response:
+        """The response to a call, whatever becomes of it; only cancellation passes through."""
+        request = received.request
         try:
-            await self._serve(reader, writer)
-        except asyncio.CancelledError:
-            pass  # `close`
-        finally:
-            self._connections.discard(task)
-            writer.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        decoder = Decoder()
-        calls: set[asyncio.Task[None]] = set()
-        last = 0
-        try:
-            while data := await reader.read(_CHUNK):
-                for frame in decoder.receive(data):
-                    if frame.type != REQUEST or frame.stream % 2 == 0 or frame.stream <= last:
-                        raise RemoteProtocolError(f"the peer sent type {frame.type} on stream {frame.stream}")
-                    last = frame.stream
-                    task = asyncio.ensure_future(self._answer(frame, writer))
-                    calls.add(task)
-                    task.add_done_callback(calls.discard)
-        except (OSError, ProtocolError) as exc:
-            log.warning("ttrpc connection ended", extra={"fields": {"error": str(exc)}})
-        finally:
-            for task in calls:
-                task.cancel()
-
-    async def _answer(self, frame: Frame, writer: asyncio.StreamWriter) -> None:
-        response = Response()
-        try:
-            request = Request.FromString(frame.data)
-            response.payload = await self._run(request)
+            if received.error:
+                raise NotImplemented(received.error)
+            if self._draining:
+                raise Unavailable(f"{request.service}/{request.method}: the server is shutting down")
+            payload = await self._within(request)
         except ContainerdError as exc:
-            response.status.CopyFrom(Status(code=to_code(exc), message=str(exc)))
-        except DecodeError as exc:
-            response.status.CopyFrom(
-                Status(code=to_code(InvalidArgument("")), message=f"the request cannot be read: {exc}")
-            )
-        except Exception as exc:  # a bug: said to both sides, and the shim goes on
-            log.error("ttrpc call failed unexpectedly", exc_info=exc)
-            error = Internal(f"{type(exc).__name__}: {exc}")
-            response.status.CopyFrom(Status(code=to_code(error), message=str(error)))
-        with contextlib.suppress(OSError):  # the caller has gone: nobody to tell
-            writer.write(encode(Frame(frame.stream, RESPONSE, 0, response.SerializeToString())))
-            await writer.drain()
+            log.debug("ttrpc call failed", extra={"fields": {"method": _path(request), "error": str(exc)}})
+            return _failure(exc)
+        except Exception as exc:
+            log.exception("ttrpc call failed unexpectedly", extra={"fields": {"method": _path(request)}})
+            return _failure(Internal(f"{_path(request)}: {type(exc).__name__}: {exc}"))
+        return Response(status=Status(), payload=payload)
+
+    async def _within(self, request: Request) -> bytes:
+        if request.timeout_nano <= 0:
+            return await self._run(request)
+        seconds = request.timeout_nano / 1e9
+        try:
+            async with asyncio.timeout(seconds) as deadline:
+                return await self._run(request)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            raise DeadlineExceeded(f"{_path(request)} did not finish within the caller's {seconds:g} s") from None
 
     async def _run(self, request: Request) -> bytes:
-        found = self._handlers.get((request.service, request.method))
-        if found is None:
-            raise NotImplemented(f"method {request.service}/{request.method} is not served here")
-        kind, handler = found
-        message = kind.FromString(request.payload)
-        call = Call({pair.key.lower(): pair.value for pair in request.metadata})
-        timeout = request.timeout_nano / 1e9 if request.timeout_nano > 0 else None
+        method = self._methods.get((request.service, request.method))
+        if method is None:
+            raise NotImplemented(self._missing(request))
         try:
-            answer = await asyncio.wait_for(_invoke(handler, message, call), timeout)
-        except TimeoutError:
-            raise DeadlineExceeded(f"{request.service}/{request.method} took longer than {timeout:g} s") from None
-        return bytes(answer.SerializeToString())
+            message = method.request.FromString(request.payload)
+        except DecodeError as exc:
+            raise InvalidArgument(f"{_path(request)}: the payload is no {method.request.DESCRIPTOR.name}") from exc
+        call = Call(_metadata(request))
+        if inspect.iscoroutinefunction(method.handler):
+            response = await method.handler(message, call)
+        else:
+            loop = asyncio.get_running_loop()
+            response = await loop.run_in_executor(self._executor, method.handler, message, call)
+        return cast(bytes, response.SerializeToString())
+
+    def _missing(self, request: Request) -> str:
+        if request.service in self._names:
+            return f"service {request.service} has no unary method {request.method!r} here"
+        return f"unknown service {request.service!r}, this socket serves {', '.join(sorted(self._names)) or 'none'}"
 
 
-def _invoke(handler: Callable[[Any, Call], Any], message: Any, call: Call) -> Awaitable[Any]:
-    if inspect.iscoroutinefunction(handler):
-        return handler(message, call)
-    return asyncio.to_thread(handler, message, call)
+def _path(request: Request) -> str:
+    return f"{request.service}/{request.method}"
 
 
-def listener(path: str, backlog: int = 128) -> socket.socket:
-    """A listening unix socket at ``path``, non-blocking, closed on exec."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+def _failure(error: ContainerdError) -> Response:
+    return Response(status=Status(code=to_code(error), message=str(error)))
+
+
+def _metadata(request: Request) -> Mapping[str, str]:
+    headers: dict[str, str] = {}
+    for pair in request.metadata:
+        headers.setdefault(pair.key.lower(), pair.value)
+    if TTRPC_NAMESPACE_HEADER in headers:
+        headers.setdefault(NAMESPACE_HEADER, headers[TTRPC_NAMESPACE_HEADER])
+    return headers
+
+
+class Connection(asyncio.Protocol):
+    """One accepted connection: feeds the protocol and keeps a task per call."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._protocol = ServerConnection()
+        self._transport: asyncio.Transport | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+        self.closed = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._server.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for received in self._protocol.receive(data):
+                self._start(received)
+        except RemoteProtocolError as exc:
+            log.warning("closing a connection whose client broke the protocol", extra={"fields": {"error": str(exc)}})
+            self._write(self._protocol.complain(exc, NUMBERS[exc.code]))
+            self._close()
+
+    def _start(self, received: Received) -> None:
+        if len(self._tasks) >= MAX_UNANSWERED:
+            error = ResourceExhausted(f"{len(self._tasks)} calls of this connection are under way already")
+            self._respond(received.stream, _failure(error))
+            return
+        task = asyncio.ensure_future(self._serve(received))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, received: Received) -> None:
+        response = await self._server.answer(received)
+        self._respond(received.stream, response)
+        if self._closing and not self._protocol.unanswered:
+            self._close()
+
+    def _respond(self, stream: int, response: Response) -> None:
+        try:
+            data = self._protocol.respond(stream, response)
+        except LocalProtocolError as exc:
+            data = self._protocol.respond(stream, _failure(ResourceExhausted(f"the response: {exc}")))
+        self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def _close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def close_when_idle(self) -> None:
+        """Close as soon as no call waits for its response."""
+        self._closing = True
+        if not self._protocol.unanswered:
+            self._close()
+
+    def abort(self) -> None:
+        """Close now; running calls are cancelled."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def pause_writing(self) -> None:
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for task in self._tasks:
+            task.cancel()
+        self._server.gone(self)
+        self.closed.set()
+
+
+def listener(path: str, *, mode: int = 0o600) -> socket.socket:
+    """A socket bound at ``path``, for `Server.serve`.
+
+    :raises Unavailable: it cannot be bound.
+    """
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
-        sock.bind(path)
-        sock.listen(backlog)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+        bound.bind(path)
+        os.chmod(path, mode)  # before it listens: until then nobody can connect
+    except OSError as exc:
+        bound.close()
+        raise Unavailable(f"cannot listen on {path}: {exc.strerror or exc}") from exc
+    return bound

@@ -1,1 +1,1 @@
-"""Layers: applied to file systems, and made from the difference of two."""
+"""Layers to file systems and back: applying untrusted tar streams, and writing what changed as one."""

@@ -1,122 +1,178 @@
 """Events from anyone to everyone who asked, in memory.
 
-Publishers never wait. A subscriber that does not keep up is cut off with an error rather than left with a gap that it
-cannot see.
+Publishers never wait, and a subscriber sees every event it asked for, in the one order in which they were published. A
+subscriber that falls too far behind is cut off: it gets what came before the gap, then an error, and nothing after.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
-
-import attrs
+from collections.abc import Callable, Mapping, Sequence
 
 from pycontainerd.contracts.errors import InvalidArgument, ResourceExhausted
 from pycontainerd.contracts.events import TOPICS, Envelope
 from pycontainerd.contracts.filters import Filter, parse
 from pycontainerd.contracts.service import validate_identifier
-from pycontainerd.contracts.types import now
+from pycontainerd.contracts.types import AnyValue, now
 
 BACKLOG = 16384  # events a subscriber may be behind
-_TOPIC = re.compile(r"(?:/[A-Za-z0-9]+(?:[-_.][A-Za-z0-9]+)*)+\Z")
+MAX_TOPIC = 1024  # characters
+
+Decode = Callable[[AnyValue], object | None]
+
+
+def _opaque(_value: AnyValue) -> None:
+    return None
 
 
 class Exchange:
-    """`contracts.events.EventBus`; subscriptions live on ``loop``."""
+    """`contracts.events.EventBus`; subscriptions are iterated on ``loop``.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    ``decode`` opens an encoded event for filters on its fields (None: a type it does not know).
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, decode: Decode = _opaque, *, backlog: int = BACKLOG) -> None:
         self._loop = loop
-        self._subscriptions: set[Subscriber] = set()
+        self._decode = decode
+        self._backlog = backlog
+        self._subscribers: set[Subscriber] = set()
         self._lock = threading.Lock()
 
     def publish(self, namespace: str, event: object, topic: str = "") -> None:
-        self.forward(Envelope(now(), namespace, topic or TOPICS[type(event)], event))
+        topic = topic or TOPICS.get(type(event), "")
+        if not topic:
+            raise InvalidArgument(f"cannot publish a {type(event).__name__} without a topic")
+        self.forward(Envelope(now(), namespace, topic, event))
 
     def forward(self, envelope: Envelope) -> None:
-        validate_identifier(envelope.namespace, "namespace")
-        if not _TOPIC.match(envelope.topic):
-            raise InvalidArgument(f"{envelope.topic!r} is not a topic", hint="expected /name/name")
+        validate_identifier(envelope.namespace, "an event's namespace")
+        validate_topic(envelope.topic)
+        fields = _Fields(envelope, self._decode)
         with self._lock:
-            waiting = list(self._subscriptions)
-        for subscription in waiting:
-            subscription.offer(envelope)
+            # Under the lock, so that all subscribers see one order; nothing in here waits.
+            self._subscribers -= {one for one in self._subscribers if not one.offer(envelope, fields)}
 
     def subscribe(self, filters: Sequence[str] = ()) -> Subscriber:
-        subscription = Subscriber(self, parse(filters), self._loop)
+        subscriber = Subscriber(parse(filters), self._loop, self._backlog, self._lock)
         with self._lock:
-            self._subscriptions.add(subscription)
-        return subscription
-
-    def drop(self, subscription: Subscriber) -> None:
-        with self._lock:
-            self._subscriptions.discard(subscription)
+            self._subscribers.add(subscriber)
+        return subscriber
 
 
 class Subscriber:
-    """`contracts.events.Subscription`."""
+    """`contracts.events.Subscription`. One task iterates it; whatever is shared with publishers is under ``lock``."""
 
-    def __init__(self, exchange: Exchange, wanted: Filter, loop: asyncio.AbstractEventLoop) -> None:
-        self._exchange = exchange
-        self._filter = wanted
+    def __init__(self, wanted: Filter, loop: asyncio.AbstractEventLoop, backlog: int, lock: threading.Lock) -> None:
+        self._wanted = wanted
         self._loop = loop
+        self._backlog = backlog
+        self._lock = lock
         self._queue: deque[Envelope] = deque()
         self._ready = asyncio.Event()
+        self._woken = False  # a wake-up is on its way: one is enough for any number of events
         self._closed = False
-        self._overflow = False
+        self._overflowed = False
 
-    def offer(self, envelope: Envelope) -> None:
-        """From any thread: take ``envelope`` if it is wanted."""
-        if self._closed or not self._filter.match(lambda path: _field(envelope, path)):
-            return
-        if len(self._queue) >= BACKLOG:
-            self._overflow = True
-        else:
+    def offer(self, envelope: Envelope, fields: _Fields) -> bool:
+        """With the lock held: take ``envelope`` if it is wanted. False: never offer anything again."""
+        if self._closed or self._overflowed:
+            return False
+        if not self._wanted.match(fields):
+            return True
+        if len(self._queue) < self._backlog:
             self._queue.append(envelope)
-        try:
-            self._loop.call_soon_threadsafe(self._ready.set)
-        except RuntimeError:
-            self.close()  # the loop has ended, and with it whoever listened
+        else:
+            self._overflowed = True
+        self._wake()
+        return not (self._closed or self._overflowed)
 
-    async def __aiter__(self) -> AsyncIterator[Envelope]:
-        try:
-            while True:
-                while self._queue:
-                    yield self._queue.popleft()
-                if self._overflow:
-                    raise ResourceExhausted(
-                        f"this subscriber fell more than {BACKLOG} events behind; events were lost to it",
-                        hint="subscribe again and list what there is",
-                    )
+    def __aiter__(self) -> Subscriber:
+        return self
+
+    async def __anext__(self) -> Envelope:
+        while True:
+            with self._lock:
                 if self._closed:
-                    return
+                    raise StopAsyncIteration
+                if self._queue:
+                    return self._queue.popleft()
+                if self._overflowed:
+                    break
+                self._woken = False
                 self._ready.clear()
-                if not self._queue:
-                    await self._ready.wait()
-        finally:
-            self.close()
+            await self._ready.wait()
+        raise ResourceExhausted(
+            f"this subscriber was more than {self._backlog} events behind; what came after them is lost to it",
+            hint="subscribe again, then list what there is",
+        )
 
     def close(self) -> None:
-        self._closed = True
-        self._exchange.drop(self)
+        with self._lock:
+            self._closed = True
+            self._queue.clear()
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._woken:
+            return
+        self._woken = True
         try:
             self._loop.call_soon_threadsafe(self._ready.set)
         except RuntimeError:
-            return  # the loop has ended: nobody waits
+            self._closed = True  # the loop has ended, and with it whoever listened
 
 
-def _field(envelope: Envelope, path: Sequence[str]) -> str | None:
-    match list(path):
-        case ["topic"]:
-            return envelope.topic
-        case ["namespace"]:
-            return envelope.namespace
-        case ["event", name] if attrs.has(type(envelope.event)):
-            value = getattr(envelope.event, name, None)
-            return None if value is None else str(value)
-        case ["event", "labels", *rest]:
-            labels = getattr(envelope.event, "labels", None)
-            return labels.get(".".join(rest)) if labels else None
-    return None
+class _Fields:
+    """The fields of one envelope as filters name them; an encoded event is decoded once, and only for who asks."""
+
+    def __init__(self, envelope: Envelope, decode: Decode) -> None:
+        self._envelope = envelope
+        self._decode = decode
+        self._event: object | None = None
+
+    def __call__(self, path: Sequence[str]) -> str | None:
+        match list(path):
+            case ["topic"]:
+                return self._envelope.topic
+            case ["namespace"]:
+                return self._envelope.namespace
+            case ["event", *rest]:
+                return _field(self._opened(), rest)
+        return None
+
+    def _opened(self) -> object | None:
+        if self._event is None:
+            event = self._envelope.event
+            self._event = self._decode(event) if isinstance(event, AnyValue) else event
+        return self._event
+
+
+def _field(value: object, path: Sequence[str]) -> str | None:
+    """The field of a record or message that ``path`` leads to, as text; empty ones count as missing, as in Go."""
+    if isinstance(value, Mapping):
+        return value.get(".".join(path))
+    if not path:
+        if isinstance(value, bool):
+            return str(value).lower()
+        return str(value) if isinstance(value, (str, int)) and value != "" else None
+    # Fields are lower case in every .proto file; what else an object has (methods, dunders) is not for filters.
+    name = path[0]
+    if value is None or not name.islower() or name.startswith("_"):
+        return None
+    return _field(getattr(value, name, None), path[1:])
+
+
+def validate_topic(topic: str) -> str:
+    """``topic`` if it is one: ``/`` and an identifier, once or more.
+
+    :raises InvalidArgument: it is not; says where.
+    """
+    if not topic.startswith("/"):
+        raise InvalidArgument(f"topic {topic[:80]!r} must start with '/'")
+    if len(topic) > MAX_TOPIC:
+        raise InvalidArgument(f"topic {topic[:80]!r}… has {len(topic)} characters, the limit is {MAX_TOPIC}")
+    for component in topic[1:].split("/"):
+        validate_identifier(component, f"a component of topic {topic!r}")
+    return topic

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Any as AnyType
 
@@ -11,26 +11,28 @@ from google.protobuf.any_pb2 import Any
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
-from pycontainerd.api.anys import pack, to_any
+from pycontainerd.api.anys import pack, to_any, unpack
 from pycontainerd.api.convert import moment, mount_messages, timestamp
 from pycontainerd.api.events import (
     container_pb2,
     content_pb2,
     image_pb2,
     namespace_pb2,
+    sandbox_pb2,
     snapshot_pb2,
     task_pb2,
 )
 from pycontainerd.api.services.events.v1 import events_pb2 as pb
 from pycontainerd.api.services.ttrpc.events.v1 import events_pb2 as ttrpc_pb
-from pycontainerd.api.types.event_pb2 import Envelope as Message_
+from pycontainerd.api.types import event_pb2
+from pycontainerd.contracts import events as records
 from pycontainerd.contracts.errors import InvalidArgument
 from pycontainerd.contracts.events import Envelope, EventBus
 from pycontainerd.contracts.service import Call
 from pycontainerd.contracts.types import AnyValue, Mount
 
-_MODULES = (container_pb2, content_pb2, image_pb2, namespace_pb2, snapshot_pb2, task_pb2)
-_NESTED = {"ContainerRuntime": container_pb2.ContainerCreate.Runtime}
+_MODULES = (container_pb2, content_pb2, image_pb2, namespace_pb2, sandbox_pb2, snapshot_pb2, task_pb2)
+_NESTED = {records.ContainerRuntime: container_pb2.ContainerCreate.Runtime, records.TaskIO: task_pb2.TaskIO}
 
 
 class EventsRpc:
@@ -42,17 +44,21 @@ class EventsRpc:
         self._events = events
 
     async def Publish(self, request: pb.PublishRequest, call: Call) -> Empty:
-        self._events.publish(call.namespace, AnyValue(request.event.type_url, request.event.value), request.topic)
+        event = AnyValue(request.event.type_url, request.event.value)
+        self._events.publish(call.namespace, event, request.topic)
         return Empty()
 
     async def Forward(self, request: pb.ForwardRequest, call: Call) -> Empty:
         self._events.forward(envelope_record(request.envelope))
         return Empty()
 
-    async def Subscribe(self, request: pb.SubscribeRequest, call: Call) -> AsyncIterator[Message_]:
+    async def Subscribe(self, request: pb.SubscribeRequest, call: Call) -> AsyncIterator[event_pb2.Envelope]:
         subscription = self._events.subscribe(list(request.filters))
-        async for envelope in subscription:
-            yield envelope_message(envelope)
+        try:
+            async for envelope in subscription:
+                yield envelope_message(envelope)
+        finally:
+            subscription.close()
 
 
 class TtrpcEvents:
@@ -68,40 +74,67 @@ class TtrpcEvents:
         return Empty()
 
 
-def envelope_record(message: Message_) -> Envelope:
-    """:raises InvalidArgument: it has no time."""
+def envelope_record(message: event_pb2.Envelope) -> Envelope:
+    """An envelope of the wire; its event stays encoded.
+
+    :raises InvalidArgument: it has no time, or one that is no date.
+    """
     if not message.HasField("timestamp"):
-        raise InvalidArgument(f"an envelope for {message.topic!r} came without a timestamp")
-    return Envelope(
-        moment(message.timestamp),
-        message.namespace,
-        message.topic,
-        AnyValue(message.event.type_url, message.event.value),
-    )
+        raise InvalidArgument(f"an envelope for topic {message.topic!r} came without a timestamp")
+    try:
+        when = moment(message.timestamp)
+    except (ValueError, OverflowError) as exc:
+        raise InvalidArgument(
+            f"an envelope for topic {message.topic!r} has a timestamp that is no date: {exc}"
+        ) from exc
+    event = AnyValue(message.event.type_url, message.event.value)
+    return Envelope(when, message.namespace, message.topic, event)
 
 
-def envelope_message(envelope: Envelope) -> Message_:
+def envelope_message(envelope: Envelope) -> event_pb2.Envelope:
+    """The message for a subscriber."""
     event = envelope.event
-    packed = to_any(event) if isinstance(event, AnyValue) else pack(event_message(event))
-    return Message_(
-        timestamp=timestamp(envelope.timestamp), namespace=envelope.namespace, topic=envelope.topic, event=packed
+    return event_pb2.Envelope(
+        timestamp=timestamp(envelope.timestamp),
+        namespace=envelope.namespace,
+        topic=envelope.topic,
+        event=to_any(event) if isinstance(event, AnyValue) else pack(event_message(event)),
     )
+
+
+def decode(value: AnyValue) -> Message | None:
+    """The message in an encoded event; None where the type is not known here or the bytes are not of it."""
+    try:
+        return unpack(Any(type_url=value.type_url, value=value.value))
+    except InvalidArgument:
+        return None
 
 
 def event_message(record: AnyType) -> Message:
-    """The protobuf message of the same name, field by field."""
-    name = type(record).__name__
-    kind: AnyType = _NESTED.get(name) or next(getattr(module, name) for module in _MODULES if hasattr(module, name))
+    """The protobuf message of the same name, field by field.
+
+    :raises InvalidArgument: ``record`` is not an event of `contracts.events`.
+    """
+    kind = _KINDS.get(type(record))
+    if kind is None:
+        raise InvalidArgument(f"cannot encode a {type(record).__name__} as an event")
     values = {field.name: _value(getattr(record, field.name)) for field in attrs.fields(type(record))}
-    message: Message = kind(**{key: value for key, value in values.items() if value is not None})
-    return message
+    return kind(**{name: value for name, value in values.items() if value is not None})
 
 
 def _value(value: object) -> object:
     if isinstance(value, datetime):
         return timestamp(value)
     if isinstance(value, AnyValue):
-        return Any(type_url=value.type_url, value=value.value)
+        return to_any(value)
     if isinstance(value, (list, tuple)) and value and isinstance(value[0], Mount):
         return mount_messages(value)
-    return event_message(value) if attrs.has(type(value)) else value
+    return event_message(value) if type(value) in _NESTED else value
+
+
+def _kinds() -> Mapping[type, type[Message]]:
+    by_name = {name: getattr(module, name) for module in _MODULES for name in module.DESCRIPTOR.message_types_by_name}
+    return {**{record: by_name[record.__name__] for record in records.TOPICS}, **_NESTED}
+
+
+_KINDS = _kinds()

@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
@@ -19,10 +19,14 @@ from .sockets import prepare_socket
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
-Context = grpc.aio.ServicerContext[Any, Any]
+if TYPE_CHECKING:
+    _GenericHandler = grpc.GenericRpcHandler[Any, Any]
+    Context = grpc.aio.ServicerContext[Any, Any]
+else:
+    _GenericHandler = grpc.GenericRpcHandler
 
 
-class Dispatcher(grpc.GenericRpcHandler[Any, Any]):
+class Dispatcher(_GenericHandler):
     """Finds the handler of a method; what is not served is answered with the reason ``explain(path)`` gives."""
 
     def __init__(self, services: Iterable[RpcService], pool: ThreadPoolExecutor, explain: Callable[[str], str]) -> None:
@@ -38,12 +42,12 @@ class Dispatcher(grpc.GenericRpcHandler[Any, Any]):
         if found is not None:
             return found
         reason = self._explain(handler_call_details.method)
-        return grpc.stream_stream_rpc_method_handler(lambda _requests, context: self._refuse(context, reason))
 
-    @staticmethod
-    async def _refuse(context: Context, reason: str) -> AsyncIterator[bytes]:
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, reason)
-        yield b""  # never reached: it makes this an async generator, as grpc wants of a stream
+        async def refuse(_requests: Any, context: Context) -> AsyncIterator[bytes]:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, reason)
+            yield b""  # never reached: it makes this an async generator, as grpc wants of a stream
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
 
 
 def _call(context: Context) -> Call:

@@ -67,3 +67,5 @@ def configure(level: str, style: str, stream: TextIO = sys.stderr) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(LEVELS.get(level, logging.INFO))
+    for name in ("stevedore", "asyncio", "grpc"):  # their debugging is not ours
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from pycontainerd.contracts import gclabels, mediatypes
+from pycontainerd.contracts import gclabels, media_types
 from pycontainerd.contracts.types import Descriptor
 
 
@@ -13,9 +13,9 @@ def descriptor(media_type, number, **more):
 
 def test_a_manifest_refers_to_its_config_and_layers_by_number():
     children = [
-        descriptor(mediatypes.OCI_CONFIG, 1),
-        descriptor(mediatypes.OCI_LAYER_GZIP, 2),
-        descriptor(mediatypes.DOCKER_LAYER_GZIP, 3),
+        descriptor(media_types.OCI_CONFIG, 1),
+        descriptor(media_types.OCI_LAYER_GZIP, 2),
+        descriptor(media_types.DOCKER_LAYER_GZIP, 3),
     ]
     labels = gclabels.child_labels(children)
     assert labels == {
@@ -30,10 +30,10 @@ def test_a_manifest_refers_to_its_config_and_layers_by_number():
 
 def test_an_index_refers_to_manifests_indexes_and_referrers():
     children = [
-        descriptor(mediatypes.OCI_MANIFEST, 1),
-        descriptor(mediatypes.DOCKER_MANIFEST, 2),
-        descriptor(mediatypes.OCI_INDEX, 3),
-        descriptor(mediatypes.OCI_MANIFEST, 4, annotations={gclabels.SUBJECT: "sha256:x"}),
+        descriptor(media_types.OCI_MANIFEST, 1),
+        descriptor(media_types.DOCKER_MANIFEST, 2),
+        descriptor(media_types.OCI_INDEX, 3),
+        descriptor(media_types.OCI_MANIFEST, 4, annotations={gclabels.SUBJECT: "sha256:x"}),
     ]
     assert list(gclabels.child_labels(children)) == [
         "containerd.io/gc.ref.content.m.0",
@@ -51,7 +51,7 @@ def test_an_index_refers_to_manifests_indexes_and_referrers():
         ("application/vnd.oci.image.layer.v1.tar+zstd", "zstd"),
         ("application/vnd.oci.image.layer.v1.tar+lz4", "lz4"),
         ("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", "gzip"),
-        ("application/vnd.docker.image.rootfs.diff.tar", mediatypes.DETECT),
+        ("application/vnd.docker.image.rootfs.diff.tar", media_types.DETECT),
         ("application/vnd.docker.image.rootfs.diff.tar.gzip", "gzip"),
         ("application/vnd.docker.image.rootfs.diff.tar.zstd", "zstd"),
         ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "gzip"),
@@ -63,4 +63,4 @@ def test_an_index_refers_to_manifests_indexes_and_referrers():
     ],
 )
 def test_the_compression_of_a_layer_is_in_its_media_type(media_type, expected):
-    assert mediatypes.compression(media_type) == expected
+    assert media_types.compression(media_type) == expected

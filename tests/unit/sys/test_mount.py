@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from pycontainerd.contracts.errors import ContainerdError, InvalidArgument, NotFound, NotImplemented
+from pycontainerd.contracts.errors import ContainerdError, FailedPrecondition, InvalidArgument, NotFound, NotImplemented
 from pycontainerd.contracts.types import Mount
 from pycontainerd.sys import mountapi, mountinfo, openat2, overlay
 from pycontainerd.sys.mount import (
@@ -14,6 +14,7 @@ from pycontainerd.sys.mount import (
     mount_all,
     mounted,
     mounts_under,
+    remove_tree,
     unmount,
     unmount_all,
     unmount_recursive,
@@ -267,3 +268,35 @@ def test_a_busy_mount_fails_with_its_name_and_can_be_detached(area, monkeypatch)
         unmount(target)
     os.close(handle)
     unmount_all(target)
+
+
+@root
+def test_a_tree_with_a_mount_in_it_is_not_removed(area):
+    source, target = make(area, "source", "tree/target")
+    Path(f"{source}/precious").touch()
+    mount_all([Mount("bind", source, options=("bind",))], target)
+    with pytest.raises(FailedPrecondition, match="target"):
+        remove_tree(str(area / "tree"))
+    unmount_all(target)
+    remove_tree(str(area / "tree"))
+    assert os.listdir(area) == ["source"]
+    assert os.listdir(source) == ["precious"]
+    remove_tree(str(area / "tree"))
+
+
+def test_a_tree_deeper_than_any_path_or_recursion_is_removed_and_links_in_it_are_not_followed(tmp_path):
+    (tmp_path / "keep").mkdir()
+    (tmp_path / "keep/file").touch()
+    start = fd = os.open(tmp_path, os.O_RDONLY)
+    for depth in range(3000):
+        os.mkdir("deep", dir_fd=fd)
+        child = os.open("deep", os.O_RDONLY, dir_fd=fd)
+        os.symlink(tmp_path / "keep", f"link{depth % 3}", dir_fd=child)
+        if fd != start:
+            os.close(fd)
+        fd = child
+    os.close(fd)
+    os.close(start)
+    remove_tree(str(tmp_path / "deep"))
+    assert os.listdir(tmp_path) == ["keep"]
+    assert os.listdir(tmp_path / "keep") == ["file"]

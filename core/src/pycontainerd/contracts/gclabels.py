@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from . import mediatypes
+from . import media_types
 from .types import Descriptor
 
 CONTENT = "containerd.io/gc.ref.content"
@@ -23,11 +23,11 @@ def prefix(child: Descriptor) -> str:
     """The label that refers to ``child``; one that ends in a dot needs a number (or digest) after it."""
     if SUBJECT in child.annotations:
         return f"{CONTENT}.referrer.sha256."
-    if mediatypes.is_known_config(child.media_type):
+    if media_types.is_known_config(child.media_type):
         return f"{CONTENT}.config"
-    if mediatypes.is_manifest(child.media_type):
+    if media_types.is_manifest(child.media_type):
         return f"{CONTENT}.m."
-    if mediatypes.is_layer(child.media_type):
+    if media_types.is_layer(child.media_type):
         return f"{CONTENT}.l."
     return f"{CONTENT}."
 
@@ -57,4 +57,4 @@ def child_labels(
 
 def without_layers(child: Descriptor) -> bool:
     """A ``want`` that leaves layers collectable once they are unpacked."""
-    return not mediatypes.is_layer(child.media_type)
+    return not media_types.is_layer(child.media_type)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 
-_libc = ctypes.CDLL(None, use_errno=True)
+from .libc import syncfs
+
+__all__ = ["fsync_dir", "syncfs", "write_atomic"]
 
 
 def fsync_dir(path: str) -> None:
@@ -15,13 +16,6 @@ def fsync_dir(path: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def syncfs(fd: int) -> None:
-    """Make everything on the file system of ``fd`` durable (syncfs(2))."""
-    if _libc.syncfs(fd) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"syncfs: {os.strerror(number)}")
 
 
 def write_atomic(path: str, data: bytes, mode: int = 0o644, *, sync: bool = True) -> None:

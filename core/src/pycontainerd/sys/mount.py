@@ -1,263 +1,242 @@
-"""mount(2) and umount2(2), and mounts as the API describes them.
+"""Mounting what snapshotters hand out, and unmounting it.
 
-Option strings are those of fstab(5); `parse` sorts them into flags, propagation and data. Light on purpose: shims
-import it.
+A `Mount` record is what crosses the API: type, source, fstab options, and a ``target`` below the mount point.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
-import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 
-from pycontainerd.contracts.errors import FailedPrecondition, InvalidArgument, NotFound
+from pycontainerd.contracts.errors import (
+    AlreadyExists,
+    ContainerdError,
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    NotImplemented,
+    PermissionDenied,
+    ResourceExhausted,
+    Unavailable,
+)
 from pycontainerd.contracts.types import Mount
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
-_libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
+from . import libc, openat2, overlay
+from .mountinfo import is_mount_point, mounts_under
+from .mountopts import (
+    MS_BIND,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_RDONLY,
+    MS_REC,
+    MS_REMOUNT,
+    MountPlan,
+    parse_options,
+    read_only,
+    without_volatile,
+)
+from .tree import remove_at
 
-MS_RDONLY = 0x1
-MS_NOSUID = 0x2
-MS_NODEV = 0x4
-MS_NOEXEC = 0x8
-MS_SYNCHRONOUS = 0x10
-MS_REMOUNT = 0x20
-MS_MANDLOCK = 0x40
-MS_DIRSYNC = 0x80
-MS_NOATIME = 0x400
-MS_NODIRATIME = 0x800
-MS_BIND = 0x1000
-MS_REC = 0x4000
-MS_UNBINDABLE = 0x20000
-MS_PRIVATE = 0x40000
-MS_SLAVE = 0x80000
-MS_SHARED = 0x100000
-MS_RELATIME = 0x200000
-MS_STRICTATIME = 0x1000000
-MNT_DETACH = 0x2
-UMOUNT_NOFOLLOW = 0x8
+MNT_FORCE = 1
+MNT_DETACH = 2
+UMOUNT_NOFOLLOW = 8
 
-PAGE = 4096  # bytes of data that mount(2) takes
+_BUSY_TRIES = 50
+_BUSY_PAUSE = 0.02  # seconds; who keeps a mount busy is most often a fork that is about to exec
 
-_SET = {
-    "ro": MS_RDONLY,
-    "nosuid": MS_NOSUID,
-    "nodev": MS_NODEV,
-    "noexec": MS_NOEXEC,
-    "sync": MS_SYNCHRONOUS,
-    "remount": MS_REMOUNT,
-    "mand": MS_MANDLOCK,
-    "dirsync": MS_DIRSYNC,
-    "noatime": MS_NOATIME,
-    "nodiratime": MS_NODIRATIME,
-    "bind": MS_BIND,
-    "rbind": MS_BIND | MS_REC,
-    "relatime": MS_RELATIME,
-    "strictatime": MS_STRICTATIME,
-}
-_CLEAR = {
-    "rw": MS_RDONLY,
-    "suid": MS_NOSUID,
-    "dev": MS_NODEV,
-    "exec": MS_NOEXEC,
-    "async": MS_SYNCHRONOUS,
-    "nomand": MS_MANDLOCK,
-    "atime": MS_NOATIME,
-    "diratime": MS_NODIRATIME,
-    "norelatime": MS_RELATIME,
-    "nostrictatime": MS_STRICTATIME,
-    "loud": 0,
-    "defaults": 0,
-}
-_PROPAGATION = {
-    "private": MS_PRIVATE,
-    "rprivate": MS_PRIVATE | MS_REC,
-    "shared": MS_SHARED,
-    "rshared": MS_SHARED | MS_REC,
-    "slave": MS_SLAVE,
-    "rslave": MS_SLAVE | MS_REC,
-    "unbindable": MS_UNBINDABLE,
-    "runbindable": MS_UNBINDABLE | MS_REC,
+_ERRORS: dict[int, type[ContainerdError]] = {
+    errno.ENOENT: NotFound,
+    errno.ENODEV: NotImplemented,
+    errno.ENOSYS: NotImplemented,
+    errno.EPERM: PermissionDenied,
+    errno.EACCES: PermissionDenied,
+    errno.EBUSY: FailedPrecondition,
+    errno.EEXIST: AlreadyExists,
+    errno.EINVAL: InvalidArgument,
+    errno.E2BIG: InvalidArgument,
+    errno.ELOOP: InvalidArgument,
+    errno.ENOTDIR: InvalidArgument,
+    errno.ENAMETOOLONG: InvalidArgument,
+    errno.ENOSPC: ResourceExhausted,
+    errno.EDQUOT: ResourceExhausted,
+    errno.ENOMEM: ResourceExhausted,
+    errno.EMFILE: ResourceExhausted,
+    errno.ENFILE: ResourceExhausted,
+    errno.EROFS: FailedPrecondition,
+    errno.EAGAIN: Unavailable,
 }
 
 
-def parse(options: Sequence[str]) -> tuple[int, int, list[str]]:
-    """Flags, propagation flags, and what is left for the file system, of fstab-style ``options``."""
-    flags, propagation = 0, 0
-    data: list[str] = []
-    for option in options:
-        if option in _SET:
-            flags |= _SET[option]
-        elif option in _CLEAR:
-            flags &= ~_CLEAR[option]
-        elif option in _PROPAGATION:
-            propagation |= _PROPAGATION[option]
-        elif option and not option.startswith("X-") and option != "loop":
-            data.append(option)
-    return flags, propagation, data
-
-
-def mount(one: Mount, target: str) -> None:
-    """Mount ``one`` at ``target`` (below it, where the mount has a target of its own).
-
-    :raises NotFound: source or target is missing.
-    :raises InvalidArgument: the kernel does not take the options.
-    :raises FailedPrecondition: anything else that mount(2) refuses, with its reason.
-    """
-    where = f"{target.rstrip('/')}/{one.target.lstrip('/')}" if one.target else target
-    flags, propagation, data = parse(one.options)
-    text = ",".join(data)
-    if one.type == "overlay" and len(text) >= PAGE - 1:
-        _mount_overlay_short(one, where, flags, data)
-    else:
-        _mount(one.source, where, one.type, flags & ~MS_RDONLY if flags & MS_BIND else flags, text, one)
-    if flags & MS_BIND and flags & ~(MS_BIND | MS_REC):
-        # A bind mount takes its other flags only when it is mounted again.
-        _mount("", where, "", flags | MS_REMOUNT | MS_BIND, "", one)
-    if propagation:
-        _mount("", where, "", propagation, "", one)
-
-
-def _mount(source: str, target: str, type_: str, flags: int, data: str, one: Mount) -> None:
-    done = _libc.mount(source.encode(), target.encode(), type_.encode(), flags, data.encode())
-    if done != 0:
-        raise _error(
-            ctypes.get_errno(), f"mount {one.type or 'none'} {one.source} at {target} ({','.join(one.options)[:512]})"
-        )
-
-
-def _mount_overlay_short(one: Mount, target: str, flags: int, data: Sequence[str]) -> None:
-    """More lower directories than a page of options holds: name them relative to what they have in common.
-
-    The working directory belongs to the whole process, so a child does it.
-    """
-    lower = next((item.removeprefix("lowerdir=") for item in data if item.startswith("lowerdir=")), "")
-    layers = lower.split(":")
-    common = os.path.commonpath(layers)
-    short = [os.path.relpath(layer, common) for layer in layers]
-    rest = [item for item in data if not item.startswith("lowerdir=")]
-    text = ",".join(["lowerdir=" + ":".join(short), *rest])
-    if len(text) >= PAGE:
-        raise InvalidArgument(
-            f"overlay of {len(layers)} layers at {target}: its options take {len(text)} bytes, the kernel takes {PAGE}",
-            hint="use a shorter root directory, or flatten the image",
-        )
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            os.chdir(common)
-            done = _libc.mount(one.source.encode(), target.encode(), one.type.encode(), flags, text.encode())
-            status = 0 if done == 0 else ctypes.get_errno()
-        finally:
-            os._exit(status)
-    number = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if number != 0:
-        raise _error(number, f"mount overlay of {len(layers)} layers at {target}")
-
-
-def _error(number: int, what: str) -> Exception:
-    reason = f"{what}: {os.strerror(number)}"
-    if number == errno.ENOENT:
-        return NotFound(reason)
-    if number == errno.EINVAL:
-        return InvalidArgument(reason, hint="the kernel's log may say more: dmesg")
-    if number == errno.ENODEV:
-        return FailedPrecondition(reason, hint="this kernel does not have that file system")
-    return FailedPrecondition(reason)
+def translate(exc: OSError, what: str) -> ContainerdError:
+    """The error of the family for an errno; ``what`` says what was tried, on what."""
+    return _ERRORS.get(exc.errno or 0, Internal)(f"{what}: {exc.strerror or exc}")
 
 
 def mount_all(mounts: Sequence[Mount], target: str) -> None:
-    """Mount all of ``mounts`` at ``target`` in order; when one fails, those before it are unmounted again."""
-    done = 0
+    """Mount each of ``mounts`` at ``target``, or at its own ``target`` below it (links there stay inside ``target``).
+
+    When one fails, those before it are unmounted again.
+
+    :raises ContainerdError: of the class that fits the errno, naming the mount.
+    """
+    done: list[Mount] = []
     try:
-        for one in mounts:
-            mount(one, target)
-            done += 1
-    except BaseException:
-        for _ in range(done):
-            unmount(target)
+        for mount in mounts:
+            mount_one(mount, target)
+            done.append(mount)
+    except ContainerdError:
+        for mount in reversed(done):
+            # The first error is the one to tell.
+            with contextlib.suppress(OSError), _point(mount, target) as point:
+                libc.umount2(point, MNT_DETACH)
         raise
 
 
-def unmount(target: str, flags: int = 0) -> None:
-    """Unmount the topmost mount at ``target``; nothing there is no error.
-
-    :raises FailedPrecondition: it is busy, or umount2(2) refuses for another reason.
-    """
-    if _libc.umount2(target.encode(), flags | UMOUNT_NOFOLLOW) != 0:
-        number = ctypes.get_errno()
-        if number not in (errno.EINVAL, errno.ENOENT):
-            raise FailedPrecondition(f"unmount {target}: {os.strerror(number)}")
-
-
-def unmount_all(target: str, flags: int = 0) -> None:
-    """Unmount everything mounted at or below ``target``, the deepest first."""
-    for where in reversed(mounts_under(target)):
-        unmount(where, flags)
-
-
-def mounts_under(path: str) -> list[str]:
-    """Mount points at or below ``path``, in the order they were mounted (proc_pid_mountinfo(5))."""
-    real = os.path.realpath(path)
-    found = []
-    with open("/proc/self/mountinfo", "rb") as handle:
-        for line in handle:
-            where = _unescape(line.split(b" ", 5)[4])
-            if where == real or where.startswith(real.rstrip("/") + "/"):
-                found.append(where)
-    return found
+def mount_one(mount: Mount, target: str) -> None:
+    """Mount one; see `mount_all`."""
+    what = f"mount {mount.type} {mount.source!r} at {os.path.join(target, mount.target)!r}"
+    if mount.type.startswith(("fuse.", "fuse3.")):
+        raise NotImplemented(f"{what}: mount helpers for FUSE are not supported")
+    plan = parse_options(mount.options)
+    try:
+        with _point(mount, target) as point:
+            if mount.type == "overlay" and overlay.needs_help(plan):
+                overlay.mount_long(mount.source, point, plan)
+            else:
+                libc.mount(mount.source, point, mount.type, plan.flags, ",".join(plan.data))
+            try:
+                _adjust(point, plan)
+            except OSError:
+                if not plan.flags & MS_REMOUNT:
+                    libc.umount2(point, MNT_DETACH)
+                raise
+    except OSError as exc:
+        raise translate(exc, what) from exc
+    except ValueError as exc:
+        raise InvalidArgument(f"{what}: {exc}") from exc
 
 
-def _unescape(field: bytes) -> str:
-    if b"\\" not in field:
-        return os.fsdecode(field)
-    out = bytearray()
-    at = 0
-    while at < len(field):
-        if field[at] == 0x5C:
-            out.append(int(field[at + 1 : at + 4], 8))
-            at += 4
-        else:
-            out.append(field[at])
-            at += 1
-    return os.fsdecode(bytes(out))
+def _adjust(point: str, plan: MountPlan) -> None:
+    """What a fresh mount takes only in calls of their own: propagation, and the flags of a bind mount."""
+    if plan.propagation:
+        libc.mount(None, point, None, plan.propagation, None)
+    if plan.flags & MS_BIND and plan.flags & ~(MS_BIND | MS_REC | MS_REMOUNT):
+        flags = plan.flags & ~MS_REC | MS_REMOUNT | _locked_flags(point)
+        libc.mount(None, point, None, flags, None)
 
 
 @contextlib.contextmanager
-def mounted(mounts: Sequence[Mount], directory: str | None = None) -> Iterator[str]:
-    """The path of a fresh directory with ``mounts`` on it, for as long as the block runs.
-
-    The directory is removed with rmdir only: a mount that would not go can never be deleted through.
-    """
-    target = tempfile.mkdtemp(prefix="containerd-mount", dir=directory)
+def _point(mount: Mount, target: str) -> Iterator[str]:
+    """The path to mount at. A ``target`` of the mount is resolved inside the mount point, whatever links are there."""
+    if not mount.target.strip("/"):
+        yield target
+        return
+    root = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        mount_all(mounts, target)
+        fd = openat2.openat2(root, mount.target, os.O_PATH, resolve=openat2.IN_ROOT | openat2.NO_MAGICLINKS)
+    finally:
+        os.close(root)
+    try:
+        yield os.readlink(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
+
+
+def _locked_flags(point: str) -> int:
+    """Flags that a user namespace must not clear on a remount (they are refused otherwise)."""
+    with open("/proc/self/uid_map", encoding="ascii") as file:
+        if file.read().split() == ["0", "0", "4294967295"]:
+            return 0
+    return os.statvfs(point).f_flag & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+
+
+def unmount(target: str, flags: int = 0) -> bool:
+    """Unmount what is mounted at ``target`` last; False when nothing is (or ``target`` is not there).
+
+    A busy mount is tried again for about a second (not with MNT_DETACH).
+
+    :raises FailedPrecondition: it stays busy.
+    """
+    for attempt in range(_BUSY_TRIES):
         try:
-            yield target
+            libc.umount2(target, flags)
+            return True
+        except OSError as exc:
+            if exc.errno in (errno.EINVAL, errno.ENOENT):
+                return False
+            if exc.errno != errno.EBUSY or attempt == _BUSY_TRIES - 1:
+                raise translate(exc, f"unmount {target!r}") from exc
+        time.sleep(_BUSY_PAUSE)
+    return False
+
+
+def unmount_all(target: str, flags: int = 0) -> None:
+    """Unmount until nothing is mounted at ``target``; fine when nothing is.
+
+    :raises ContainerdError: of the class that fits the errno.
+    """
+    while unmount(target, flags):
+        pass
+
+
+def unmount_recursive(target: str, flags: int = 0) -> None:
+    """Unmount everything at and below ``target``, the deepest first."""
+    for info in mounts_under(target):
+        unmount(info.point, flags | UMOUNT_NOFOLLOW)
+
+
+@contextlib.contextmanager
+def mounted(mounts: Sequence[Mount], directory: str | None = None, *, read_only_view: bool = False) -> Iterator[str]:
+    """Mount ``mounts`` on a new temporary directory (made in ``directory``) for the time of the ``with``; gives its path.
+
+    ``read_only_view`` mounts them so that nothing can be written.
+    The directory is removed only by rmdir: should unmounting fail, nothing that is mounted there is deleted.
+    """
+    wanted = read_only(mounts) if read_only_view else list(mounts)
+    base = tempfile.mkdtemp(prefix="containerd-mount", dir=directory)
+    try:
+        mount_all(without_volatile(wanted), base)
+        try:
+            yield base
         finally:
-            for _ in mounts:
-                try:
-                    unmount(target)
-                except FailedPrecondition:
-                    unmount(target, MNT_DETACH)
+            unmount_recursive(base)
     finally:
         with contextlib.suppress(OSError):
-            os.rmdir(target)
+            os.rmdir(base)
 
 
 def remove_tree(path: str) -> None:
-    """Delete the tree at ``path``, but never through a mount point.
+    """Delete the tree at ``path``, but never through a mount point; fine when it is not there.
 
     :raises FailedPrecondition: something is mounted at or below it.
     """
     held = mounts_under(path)
     if held:
-        raise FailedPrecondition(f"cannot remove {path}: {held[-1]} is mounted", hint="unmount it first")
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(path)
+        raise FailedPrecondition(f"cannot remove {path}: {held[0].point} is mounted", hint="unmount it first")
+    try:
+        remove_at(libc.AT_FDCWD, path)
+    except OSError as exc:
+        raise translate(exc, f"remove {path}") from exc
+
+
+__all__ = [
+    "MNT_DETACH",
+    "MNT_FORCE",
+    "UMOUNT_NOFOLLOW",
+    "is_mount_point",
+    "mount_all",
+    "mount_one",
+    "mounted",
+    "mounts_under",
+    "remove_tree",
+    "translate",
+    "unmount",
+    "unmount_all",
+    "unmount_recursive",
+]

@@ -1,37 +1,69 @@
-"""openat2(2): opening paths that cannot lead out of a directory."""
+"""openat2(2): opening a path without leaving a directory.
+
+The kernel does the resolution, so there is no moment between a check and a use. ``IN_ROOT`` treats the directory as
+"/" (absolute links and ``..`` stay inside), ``BENEATH`` refuses whatever would leave it.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 
-RESOLVE_NO_XDEV = 0x01
-RESOLVE_NO_MAGICLINKS = 0x02
-RESOLVE_NO_SYMLINKS = 0x04
-RESOLVE_BENEATH = 0x08
-RESOLVE_IN_ROOT = 0x10
-_NR_OPENAT2 = 437  # the same on every architecture
+from .libc import encode, syscall
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_syscall = _libc.syscall
-_syscall.restype = ctypes.c_long
+_NUMBER = 437  # the same on every architecture, like all system calls from 424 on
+
+NO_XDEV = 0x01
+NO_MAGICLINKS = 0x02
+NO_SYMLINKS = 0x04
+BENEATH = 0x08
+IN_ROOT = 0x10
+CACHED = 0x20
+
+_NAMES = {NO_XDEV: "NO_XDEV", NO_MAGICLINKS: "NO_MAGICLINKS", NO_SYMLINKS: "NO_SYMLINKS", BENEATH: "BENEATH", IN_ROOT: "IN_ROOT", CACHED: "CACHED"}  # fmt: skip
+_EAGAIN_LIMIT = 128
 
 
-class _How(ctypes.Structure):
-    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+class _OpenHow(ctypes.Structure):
+    _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]
 
 
-def open_in_root(root: int, path: str, flags: int, mode: int = 0, resolve: int = 0) -> int:
-    """Open ``path`` as if the directory ``root`` (a descriptor) were ``/``: ``..``, absolute names and links stay inside.
+def openat2(dirfd: int, path: str | bytes, flags: int, *, resolve: int = IN_ROOT, mode: int = 0) -> int:
+    """Open ``path`` under ``dirfd``; the descriptor is close-on-exec.
 
-    :raises OSError: as open(2); ENOSYS on kernels before 5.6.
+    A rename elsewhere on the system can make a scoped resolution fail with EAGAIN; it is tried again.
+
+    :raises OSError: of the subclass for its errno, with the path and the resolve flags in the message. EXDEV: the
+        path leaves the directory (``BENEATH``); ELOOP: a link that ``NO_SYMLINKS`` or ``NO_MAGICLINKS`` forbids.
     """
-    how = _How(flags | os.O_CLOEXEC, mode, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve)
-    for _ in range(128):
-        fd = _syscall(_NR_OPENAT2, root, path.encode(errors="surrogateescape"), ctypes.byref(how), ctypes.sizeof(how))
-        if fd >= 0:
-            return int(fd)
-        number = ctypes.get_errno()
-        if number != 11:  # EAGAIN: something was renamed while the path was resolved
-            break
-    raise OSError(number, os.strerror(number), path)
+    how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
+    raw = encode(path)
+    for _ in range(_EAGAIN_LIMIT):
+        try:
+            return syscall("openat2", _NUMBER, dirfd, raw, ctypes.byref(how), ctypes.sizeof(how))
+        except BlockingIOError:
+            continue
+        except OSError as exc:
+            raise _explain(exc, path, resolve) from None
+    raise _explain(OSError(errno.EAGAIN, "openat2"), path, resolve)
+
+
+def open_in_root(root: int, path: str | bytes, flags: int, mode: int = 0, resolve: int = 0) -> int:
+    """`openat2` with the directory ``root`` as ``/``: ``..``, absolute names and links stay inside."""
+    return openat2(root, path, flags, mode=mode, resolve=IN_ROOT | NO_MAGICLINKS | resolve)
+
+
+def _explain(exc: OSError, path: str | bytes, resolve: int) -> OSError:
+    names = "|".join(name for bit, name in _NAMES.items() if resolve & bit) or "0"
+    number = exc.errno or errno.EIO
+    return OSError(number, f"openat2 with RESOLVE_{names}: {os.strerror(number)}", os.fsdecode(path))
+
+
+def supported() -> bool:
+    """True where the running kernel (5.6 or later) and its seccomp filters allow openat2."""
+    try:
+        os.close(openat2(-100, ".", os.O_PATH, resolve=0))
+    except OSError:
+        return False
+    return True

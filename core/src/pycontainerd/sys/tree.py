@@ -10,6 +10,7 @@ import stat
 from pycontainerd.contracts.snapshots import Usage
 
 _CHUNK = 1 << 20
+_SUBDIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def disk_usage(path: str) -> Usage:
@@ -117,3 +118,67 @@ def copy_attributes(source: str, target: str, status: os.stat_result) -> None:
     if not stat.S_ISLNK(status.st_mode):
         os.chmod(target, stat.S_IMODE(status.st_mode))
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns), follow_symlinks=False)
+
+
+def remove_at(dirfd: int, name: str | bytes) -> None:
+    """Delete ``name`` in the directory ``dirfd``, with all below it; fine when it is not there.
+
+    Links are never followed. No recursion and two descriptors at most, so the depth of the tree does not matter.
+    """
+    try:
+        os.unlink(name, dir_fd=dirfd)
+        return
+    except FileNotFoundError:
+        return
+    except (IsADirectoryError, PermissionError):
+        pass  # unlink of a directory is EISDIR here, EPERM by POSIX
+    current = os.open(name, _SUBDIRECTORY, dir_fd=dirfd)
+    try:
+        current = _empty(current)
+    finally:
+        os.close(current)
+    os.rmdir(name, dir_fd=dirfd)
+
+
+def _empty(current: int) -> int:
+    """Delete everything in the directory ``current``; returns the descriptor that stands for it now."""
+    above: list[tuple[bytes, int, int]] = []
+    while True:
+        below = _delete_files(current)
+        if below is not None:
+            status = os.fstat(current)
+            child = os.open(below, _SUBDIRECTORY, dir_fd=current)
+            above.append((below, status.st_dev, status.st_ino))
+            os.close(current)
+            current = child
+        elif above:
+            name, device, inode = above.pop()
+            parent = os.open("..", _SUBDIRECTORY, dir_fd=current)
+            os.close(current)
+            current = parent
+            status = os.fstat(current)
+            if (status.st_dev, status.st_ino) != (device, inode):
+                raise OSError(errno.EBUSY, "a directory was moved while it was being removed", os.fsdecode(name))
+            os.rmdir(name, dir_fd=current)
+        else:
+            return current
+
+
+def _delete_files(fd: int) -> bytes | None:
+    """Delete what is in the directory until there is a directory that is not empty; its name, or None."""
+    for entry in os.listdir(fd):
+        name = os.fsencode(entry)
+        try:
+            os.unlink(name, dir_fd=fd)
+            continue
+        except FileNotFoundError:
+            continue
+        except (IsADirectoryError, PermissionError):
+            pass
+        try:
+            os.rmdir(name, dir_fd=fd)
+        except OSError as exc:
+            if exc.errno == errno.ENOTEMPTY:
+                return name
+            raise
+    return None

@@ -4,17 +4,42 @@ from __future__ import annotations
 
 import os
 
+import attrs
+
 from pycontainerd.kernel import Context, Registration
 
 from .database import SqliteDatabase
 
 
-def _init(ctx: Context[None]) -> SqliteDatabase:
+def _policy(_instance: object, _attribute: object, value: str) -> None:
+    if value not in ("shared", "isolated"):
+        raise ValueError(f"content_sharing_policy must be 'shared' or 'isolated', not {value!r}")
+
+
+@attrs.frozen
+class Config:
+    """As in the Go containerd.
+
+    ``content_sharing_policy``: ``shared`` lets a namespace have a blob that another one has by naming its digest;
+    ``isolated`` only after it has sent the bytes (the content service reads this). ``no_sync``: commits do not wait
+    for the disk.
+    """
+
+    content_sharing_policy: str = attrs.field(default="shared", validator=_policy)
+    no_sync: bool = False
+
+
+def _init(ctx: Context[Config]) -> SqliteDatabase:
     path = os.path.join(ctx.root, "metadata.db")
     ctx.exports["path"] = path
-    return SqliteDatabase(path, ctx.log.error)
+    return SqliteDatabase(path, ctx.log.error, sync=not ctx.config.no_sync)
 
 
 metadata = Registration(
-    type="io.containerd.metadata.v1", id="bolt", init=_init, close=SqliteDatabase.close, deadline=60
+    type="io.containerd.metadata.v1",
+    id="bolt",
+    config=Config,
+    init=_init,
+    close=SqliteDatabase.close,
+    deadline=60,
 )

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 
+from pycontainerd.contracts.errors import FailedPrecondition
+
+# Times are nanoseconds since the epoch (contracts/rows.py), labels and extensions JSON, encoded Any values BLOBs.
+# An ingest's `expected` is the digest it shares with another namespace, else ""; `expires` is NULL under a lease.
 MIGRATIONS: tuple[str, ...] = (
     """
     CREATE TABLE namespaces (name TEXT PRIMARY KEY, labels TEXT NOT NULL DEFAULT '{}') WITHOUT ROWID;
@@ -16,9 +20,10 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX blobs_by_digest ON blobs (digest);
 
     CREATE TABLE ingests (
-        namespace TEXT NOT NULL, ref TEXT NOT NULL, id INTEGER NOT NULL, expected TEXT NOT NULL,
+        namespace TEXT NOT NULL, ref TEXT NOT NULL, id INTEGER NOT NULL, expected TEXT NOT NULL, expires INTEGER,
         PRIMARY KEY (namespace, ref)
     ) WITHOUT ROWID;
+    CREATE INDEX ingests_by_expected ON ingests (expected) WHERE expected <> '';
 
     CREATE TABLE images (
         namespace TEXT NOT NULL, name TEXT NOT NULL, target TEXT NOT NULL, labels TEXT NOT NULL,
@@ -59,6 +64,13 @@ MIGRATIONS: tuple[str, ...] = (
     );
     CREATE INDEX snapshot_records_by_parent ON snapshot_records (parent);
 
+    CREATE TABLE sandboxes (
+        namespace TEXT NOT NULL, id TEXT NOT NULL, labels TEXT NOT NULL, sandboxer TEXT NOT NULL,
+        runtime TEXT NOT NULL, runtime_options BLOB, spec BLOB, extensions TEXT NOT NULL,
+        created INTEGER NOT NULL, updated INTEGER NOT NULL,
+        PRIMARY KEY (namespace, id)
+    ) WITHOUT ROWID;
+
     CREATE TABLE sequences (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
     """,
 )
@@ -67,10 +79,13 @@ MIGRATIONS: tuple[str, ...] = (
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring the database to the newest schema; each migration is one transaction.
 
-    :raises ValueError: the file was written by a newer release.
+    :raises FailedPrecondition: the file was written by a newer release.
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > len(MIGRATIONS):
-        raise ValueError(f"its schema is version {version}, this release knows up to {len(MIGRATIONS)}")
+        raise FailedPrecondition(
+            f"the metadata database has schema version {version}, this release knows up to {len(MIGRATIONS)}",
+            hint="run the newer release that wrote it",
+        )
     for number in range(version, len(MIGRATIONS)):
         connection.executescript(f"BEGIN; {MIGRATIONS[number]}; PRAGMA user_version = {number + 1}; COMMIT;")

@@ -1,0 +1,1 @@
+"""Images to snapshots, layer by layer."""

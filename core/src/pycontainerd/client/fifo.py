@@ -10,6 +10,7 @@ import contextlib
 import os
 import select
 import shutil
+import stat
 import tempfile
 import threading
 from collections.abc import Callable
@@ -45,6 +46,19 @@ def make_fifos(id: str, wanted: Descriptors, directory: str = "") -> tuple[Stdio
         paths[name] = os.path.join(made, f"{id}-{name}")
         os.mkfifo(paths[name], 0o700)
     return Stdio(**paths, terminal=wanted.terminal), made
+
+
+def remove_fifos(stdio: Stdio) -> None:
+    """Remove the FIFOs of a process that is gone, with their directory, where `make_fifos` puts them by default."""
+    for path in (stdio.stdin, stdio.stdout, stdio.stderr):
+        directory = os.path.dirname(path)
+        if os.path.dirname(directory) != DEFAULT_DIRECTORY:
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISFIFO(os.lstat(path).st_mode):
+                os.unlink(path)
+        with contextlib.suppress(OSError):  # not empty yet, or gone
+            os.rmdir(directory)
 
 
 class Pump:

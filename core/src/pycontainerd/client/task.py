@@ -13,7 +13,7 @@ from pycontainerd.contracts.runtime import Exit, ProcessInfo, ProcessState, Stdi
 from pycontainerd.contracts.types import AnyValue
 from pycontainerd.oci import from_any, process_any
 
-from .fifo import Descriptors, Pump, attach, make_fifos
+from .fifo import Descriptors, Pump, attach, make_fifos, remove_fifos
 
 if TYPE_CHECKING:
     from .client import Client
@@ -63,9 +63,11 @@ class Process:
         if self.io is not None:
             self.io.release()
             await self.drain()
+        stdio = (await self.state()).stdio
         found = await self._client.tasks.delete(self.container_id, self.exec_id)
         if self.io is not None:
             self.io.close()
+        remove_fifos(stdio)
         return found
 
     def connect(self, stdio: Stdio, here: Descriptors, directory: str) -> None:
@@ -147,12 +149,13 @@ async def create_task(
     *,
     fifo_dir: str = "",
     log_uri: str = "",
-    pump: bool = True,
+    detached: bool = False,
     options: AnyValue | None = None,
 ) -> Task:
     """Create the task of a container on its snapshot.
 
-    ``here`` says where its I/O goes (None: nowhere); without ``pump`` the FIFOs are made and left for `Task.attach`.
+    ``here`` says where its I/O goes (None: nowhere). With ``detached`` no input is sent, so that whoever attaches later
+    can; the FIFOs stay when this process ends.
     """
     container = await client.containers.get(container_id)
     mounts = (
@@ -165,15 +168,15 @@ async def create_task(
     stdio, directory = plan_io(container_id, here, fifo_dir, log_uri)
     if log_uri or here is None:
         stdio = Stdio(stdio.stdin, stdio.stdout, "" if terminal else stdio.stderr, terminal)
-    if here is not None and directory and pump:
-        task.connect(stdio, here, directory)
+    if here is not None and directory:
+        # The output has to be read even then: a shim waits for its FIFOs to be opened at both ends.
+        seen = Descriptors(None, here.stdout, here.stderr, here.terminal) if detached else here
+        task.connect(stdio, seen, directory)
     try:
         task.pid = await client.tasks.create(container_id, mounts, stdio, options)
     except BaseException:
         if task.io is not None:
             task.io.close()
-        elif directory:
-            Pump(stdio, Descriptors(), directory=directory).close()
         raise
     return task
 

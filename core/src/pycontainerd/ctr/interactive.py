@@ -1,0 +1,61 @@
+"""A process in the foreground: its I/O is ours, signals are passed on, and its end is the command's."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+
+from pycontainerd.client.console import follow_size, forward_signals, raw
+from pycontainerd.client.fifo import Descriptors
+from pycontainerd.client.task import Process
+from pycontainerd.contracts.errors import ContainerdError
+from pycontainerd.contracts.runtime import Exit
+
+
+def own_streams(terminal: bool) -> Descriptors:
+    """Our own standard streams."""
+    return Descriptors(0, 1, None if terminal else 2, terminal)
+
+
+@contextlib.asynccontextmanager
+async def in_front(process: Process, terminal: bool) -> AsyncIterator[None]:
+    """Pass on signals, or with a ``terminal`` every key and the size."""
+    if not terminal:
+        with forward_signals(process.kill):
+            yield
+        return
+    with raw(0):
+        async with follow_size(1, process.resize):
+            yield
+
+
+async def run_to_end(process: Process, terminal: bool) -> int:
+    """Start a process that is connected to us, and wait for its end; returns its exit status."""
+    ended = asyncio.create_task(process.wait())
+    try:
+        await process.start()
+        async with in_front(process, terminal):
+            found = await ended
+            await process.drain()
+    finally:
+        ended.cancel()
+    return found.status
+
+
+async def follow_to_end(process: Process, terminal: bool) -> Exit:
+    """Wait for the end of a process that runs already."""
+    ended = asyncio.create_task(process.wait())
+    async with in_front(process, terminal):
+        found = await ended
+        await process.drain()
+    return found
+
+
+async def discard(process: Process) -> None:
+    """Delete a process after a failure; what is wrong with that is said, but the failure itself is what counts."""
+    try:
+        await process.delete()
+    except ContainerdError as exc:
+        sys.stderr.write(f"ctr: cleaning up: {exc}\n")

@@ -64,7 +64,11 @@ class Daemon:
     def ctr(self, *args: str, **kwargs: object) -> subprocess.CompletedProcess[bytes]:
         """Run the Go client, the same one for both daemons."""
         return subprocess.run(
-            [go_client(), "-a", self.address, *args], check=True, stdout=subprocess.DEVNULL, timeout=120, **kwargs  # type: ignore[call-overload,no-any-return]
+            [go_client(), "-a", self.address, *args],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            timeout=120,
+            **kwargs,  # type: ignore[call-overload,no-any-return]
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from pycontainerd.contracts.errors import InvalidArgument
 from pycontainerd.contracts.filters import MAX_FILTER, Selector, parse
 from pycontainerd.contracts.quoting import quote

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from pycontainerd.contracts import gclabels, media_types
 from pycontainerd.contracts.types import Descriptor
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from pycontainerd.contracts import labels
 from pycontainerd.contracts.errors import InvalidArgument
 

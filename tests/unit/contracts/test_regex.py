@@ -8,6 +8,7 @@ import threading
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from pycontainerd.contracts.regex import Regex, RegexError
 
 

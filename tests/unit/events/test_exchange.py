@@ -6,6 +6,7 @@ import asyncio
 import threading
 
 import pytest
+
 from pycontainerd.contracts.errors import InvalidArgument, ResourceExhausted
 from pycontainerd.contracts.events import (
     ContainerCreate,

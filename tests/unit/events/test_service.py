@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import attrs
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+
 from pycontainerd.api.events import image_pb2, task_pb2
 from pycontainerd.api.services.events.v1 import events_pb2 as pb
 from pycontainerd.api.types import event_pb2

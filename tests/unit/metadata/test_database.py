@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from pycontainerd.contracts.errors import ContainerdError, FailedPrecondition, Internal, ResourceExhausted, Unavailable
 from pycontainerd.metadata import recovery
 from pycontainerd.metadata.database import BATCH, READERS, SqliteDatabase

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from pycontainerd.contracts.errors import FailedPrecondition
 from pycontainerd.metadata import recovery, schema
 from pycontainerd.metadata.database import SqliteDatabase

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from pycontainerd.contracts.errors import ContainerdError, FailedPrecondition, InvalidArgument, NotFound, NotImplemented
 from pycontainerd.contracts.types import Mount
 from pycontainerd.sys import mountapi, mountinfo, openat2, overlay

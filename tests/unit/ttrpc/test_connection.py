@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+
 from pycontainerd.ttrpc.connection import ClientConnection, ServerConnection
 from pycontainerd.ttrpc.errors import LocalProtocolError, RemoteProtocolError
 from pycontainerd.ttrpc.frame import MAX_DATA, NO_DATA, REMOTE_CLOSED, REMOTE_OPEN, Decoder, Frame, Type, encode

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from pycontainerd.ttrpc.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from pycontainerd.ttrpc.frame import HEADER, MAX_DATA, Decoder, Frame, Type, encode
 

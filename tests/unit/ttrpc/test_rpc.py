@@ -12,6 +12,7 @@ import threading
 
 import pytest
 from google.protobuf.empty_pb2 import Empty
+
 from pycontainerd.api.runtime.task.v3 import shim_pb2 as pb
 from pycontainerd.contracts.errors import (
     AlreadyExists,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import attrs
+
 from pycontainerd.kernel import Context, Registration
 
 from . import probe

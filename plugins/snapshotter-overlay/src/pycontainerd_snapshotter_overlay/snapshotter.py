@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
+
 from pycontainerd.contracts.errors import InvalidArgument, NotFound
 from pycontainerd.contracts.snapshots import Kind, SnapshotInfo, SnapshotRecord, SnapshotRecords, Usage
 from pycontainerd.contracts.types import EMPTY, Mount

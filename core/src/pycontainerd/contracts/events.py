@@ -6,7 +6,7 @@ field names, so that the edge converts it by name. Topics: `TOPICS`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -237,6 +237,10 @@ class EventBus(Protocol):
 
     def forward(self, envelope: Envelope) -> None:
         """Publish an envelope as it came from a shim."""
+        ...
+
+    def screen(self, admit: Callable[[Envelope], bool]) -> None:
+        """Ask ``admit`` before each event, in whatever thread it comes; what it refuses reaches nobody."""
         ...
 
     def subscribe(self, filters: Sequence[str] = ()) -> Subscription:

@@ -38,6 +38,7 @@ class Exchange:
         self._decode = decode
         self._backlog = backlog
         self._subscribers: set[Subscriber] = set()
+        self._screens: list[Callable[[Envelope], bool]] = []
         self._lock = threading.Lock()
 
     def publish(self, namespace: str, event: object, topic: str = "") -> None:
@@ -49,10 +50,15 @@ class Exchange:
     def forward(self, envelope: Envelope) -> None:
         validate_identifier(envelope.namespace, "an event's namespace")
         validate_topic(envelope.topic)
+        if not all(admit(envelope) for admit in self._screens):
+            return
         fields = _Fields(envelope, self._decode)
         with self._lock:
             # Under the lock, so that all subscribers see one order; nothing in here waits.
             self._subscribers -= {one for one in self._subscribers if not one.offer(envelope, fields)}
+
+    def screen(self, admit: Callable[[Envelope], bool]) -> None:
+        self._screens.append(admit)
 
     def subscribe(self, filters: Sequence[str] = ()) -> Subscriber:
         subscriber = Subscriber(parse(filters), self._loop, self._backlog, self._lock)

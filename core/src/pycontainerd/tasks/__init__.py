@@ -1,0 +1,1 @@
+"""Tasks: the daemon's side of shims."""

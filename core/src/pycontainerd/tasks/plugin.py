@@ -1,0 +1,56 @@
+"""Registrations: io.containerd.runtime.v2.task and io.containerd.grpc.v1.tasks."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pycontainerd.kernel import Context, Registration
+
+if TYPE_CHECKING:
+    from .manager import TaskManager
+    from .service import TasksRpc
+
+_RUNTIME = "io.containerd.runtime.v2"
+_HANDLER = "io.containerd.runtime-handler.v1"
+_CONTAINERS = "io.containerd.service.v1.containers-service"
+
+
+async def _manager(ctx: Context[None]) -> TaskManager:
+    from .command import Addresses
+    from .launcher import Launchers, ZygoteLauncher
+    from .manager import TaskManager
+
+    addresses = Addresses(ctx.daemon.address, ctx.daemon.ttrpc_address, ctx.daemon.version)
+    sockets = os.path.join(ctx.daemon.state, "s")
+    os.makedirs(sockets, mode=0o700, exist_ok=True)
+    handlers = {}
+    if ctx.daemon.zygote is not None:
+        for handler in ctx.by_type(_HANDLER).values():
+            handlers[handler.name] = ZygoteLauncher(handler, ctx.daemon.zygote, addresses, sockets)
+    manager = TaskManager(
+        ctx.root, ctx.state, Launchers(handlers, addresses), ctx.single("io.containerd.event.v1"), ctx.log
+    )
+    await manager.recover()
+    return manager
+
+
+async def _close(manager: TaskManager) -> None:
+    await manager.close()
+
+
+def _rpc(ctx: Context[None]) -> TasksRpc:
+    from .service import TasksRpc
+
+    return TasksRpc(ctx.single(_RUNTIME), ctx.by_id(_CONTAINERS), ctx.log)
+
+
+manager = Registration(
+    type=_RUNTIME,
+    id="task",
+    requires=("io.containerd.event.v1",),
+    wants=(_HANDLER,),
+    init=_manager,
+    close=_close,
+)
+rpc = Registration(type="io.containerd.grpc.v1", id="tasks", requires=(_RUNTIME, _CONTAINERS), init=_rpc)

@@ -1,0 +1,47 @@
+"""A shim's process, held by pid and start time: a pid that was given to another process is never killed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+
+import attrs
+
+
+@attrs.frozen
+class ShimProcess:
+    """``started`` is in clock ticks since boot, as the kernel counts them."""
+
+    pid: int
+    started: int
+
+    @classmethod
+    def find(cls, pid: int) -> ShimProcess | None:
+        """The process of that pid, None if there is none."""
+        started = _started(pid) if pid > 1 else None
+        return None if started is None else cls(pid, started)
+
+    @property
+    def alive(self) -> bool:
+        return _started(self.pid) == self.started
+
+    def kill(self) -> None:
+        """SIGKILL; fine if it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            fd = os.pidfd_open(self.pid)
+            try:
+                if self.alive:  # asked after the open: from here on the descriptor means this very process
+                    signal.pidfd_send_signal(fd, signal.SIGKILL)
+            finally:
+                os.close(fd)
+
+
+def _started(pid: int) -> int | None:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            # The name is in parentheses and may hold anything; field 3 is the state, field 22 the start time.
+            fields = file.read().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if not fields or fields[0] in "ZX" else int(fields[19])

@@ -9,7 +9,11 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import timedelta
 from functools import partial
+
+import attrs
 
 from pycontainerd.contracts import digests, rows
 from pycontainerd.contracts import labels as label_rules
@@ -18,12 +22,16 @@ from pycontainerd.contracts.database import Database
 from pycontainerd.contracts.errors import AlreadyExists, InvalidArgument, NotFound
 from pycontainerd.contracts.events import ContentCreate, ContentDelete, EventBus
 from pycontainerd.contracts.filters import parse
-from pycontainerd.contracts.tables import ensure_namespace, hold
+from pycontainerd.contracts.numbers import Numbers
+from pycontainerd.contracts.tables import ensure_namespace, hold, release
 from pycontainerd.contracts.types import Scope, now
 
 from .fields import info_field, status_field
+from .locks import KeyedLocks
 from .scoped_writer import ScopedWriter, SharedWriter
 
+MAX_REF = 4096  # bytes
+LIFETIME = timedelta(days=1)  # of an ingest that no lease holds, as in the Go containerd
 _PAGE = 500
 
 
@@ -34,6 +42,8 @@ class Content:
         self.store = store
         self.database = database
         self.events = events
+        self.locks = KeyedLocks()
+        self.numbers = Numbers(database, "ingest")
 
     def scoped(self, scope: Scope) -> ContentStore:
         return ScopedContent(self, scope)
@@ -100,11 +110,14 @@ class ScopedContent:
             removed = db.execute("DELETE FROM blobs WHERE namespace = ? AND digest = ?", (self._namespace, digest))
             if removed.rowcount == 0:
                 raise NotFound(f"content digest {digest}: not found")
+            release(db, self._namespace, "content", digest)
             return db.execute("SELECT 1 FROM blobs WHERE digest = ? LIMIT 1", (digest,)).fetchone() is None
 
-        if self._database.write(remove):
-            with contextlib.suppress(NotFound):
-                self._store.delete(digest)
+        # The lock keeps another namespace from taking the blob for its own between the last row and the file.
+        with self._service.locks.hold(digest):
+            if self._database.write(remove):
+                with contextlib.suppress(NotFound):
+                    self._store.delete(digest)
         self._service.events.publish(self._namespace, ContentDelete(digest))
 
     def open(self, digest: str) -> ContentReader:
@@ -112,21 +125,32 @@ class ScopedContent:
         return self._store.open(digest)
 
     def writer(self, ref: str, *, total: int = 0, expected: str = "") -> ContentWriter:
-        if not ref:
-            raise InvalidArgument("an ingest needs a ref")
+        if not 0 < len(ref.encode()) <= MAX_REF:
+            raise InvalidArgument(f"an ingest ref must have 1 to {MAX_REF} bytes, this has {len(ref.encode())}")
+        shared: ContentInfo | None = None
         if expected:
-            digests.validate(expected)
             with contextlib.suppress(NotFound):
                 self.info(expected)
                 self._hold(expected)
                 raise AlreadyExists(f"content {expected}: already exists")
             with contextlib.suppress(NotFound):
-                return SharedWriter(self, ref, self._store.info(expected))
-        inner = self._store.writer(self._backend_ref(ref, expected), total=total, expected=expected)
-        return ScopedWriter(self, ref, inner)
+                found = self._store.info(expected)
+                shared = found if total in (0, found.size) else None
+        ingest = self._begin(ref, expected if shared else "")
+        if shared and ingest.expected:
+            return SharedWriter(self, ref, shared, partial(self._own_writer, ref))
+        return ScopedWriter(self, ref, self._store.writer(ingest.backend_ref, total=total))
+
+    def _own_writer(self, ref: str) -> ContentWriter:
+        """A writer of bytes of its own, for one that began as a shared one."""
+        return self._store.writer(self._begin(ref, "").backend_ref)
 
     def status(self, ref: str) -> IngestStatus:
-        return _renamed(self._store.status(self._known_ref(ref)), ref)
+        ingest = self._ingest(ref)
+        if ingest.expected:
+            info = self._store.info(ingest.expected)
+            return IngestStatus(ref, info.size, info.size, ingest.expected, info.created_at, info.created_at)
+        return attrs.evolve(self._store.status(ingest.backend_ref), ref=ref)
 
     def statuses(self, filters: Sequence[str] = ()) -> Iterator[IngestStatus]:
         wanted = parse(filters)
@@ -142,19 +166,19 @@ class ScopedContent:
                     yield status
 
     def abort(self, ref: str) -> None:
-        backend_ref = self._known_ref(ref)
-        try:
-            self._store.abort(backend_ref)
-        except NotFound:
-            self.forget(ref)
-            raise NotFound(f"ingest ref {ref}: not found") from None
-        self.forget(ref)
+        ingest = self._ingest(ref)
+        if not ingest.expected:
+            with contextlib.suppress(NotFound):  # the row is what is left of it
+                self._store.abort(ingest.backend_ref)
+        self._database.write(lambda db: self._forget(db, ref))
 
-    def forget(self, ref: str) -> None:
-        """Drop the row of an ingest that has ended."""
-        self._database.write(
-            lambda db: db.execute("DELETE FROM ingests WHERE namespace = ? AND ref = ?", (self._namespace, ref))
-        )
+    def _forget(self, db: sqlite3.Connection, ref: str) -> None:
+        db.execute("DELETE FROM ingests WHERE namespace = ? AND ref = ?", (self._namespace, ref))
+        release(db, self._namespace, "ingests", ref)
+
+    def exclusive(self, digest: str) -> AbstractContextManager[None]:
+        """While it is held, nobody deletes or commits the blob ``digest``."""
+        return self._service.locks.hold(digest)
 
     def record(self, ref: str, info: ContentInfo, labels: Mapping[str, str]) -> ContentInfo:
         """Make a blob that the back end has part of this namespace; ends the ingest ``ref``.
@@ -166,7 +190,7 @@ class ScopedContent:
 
         def add(db: sqlite3.Connection) -> bool:
             ensure_namespace(db, self._namespace)
-            db.execute("DELETE FROM ingests WHERE namespace = ? AND ref = ?", (self._namespace, ref))
+            self._forget(db, ref)
             hold(db, self._scope, "content", info.digest)
             added = db.execute(
                 "INSERT OR IGNORE INTO blobs (namespace, digest, size, labels, created, updated) VALUES (?,?,?,?,?,?)",
@@ -188,41 +212,46 @@ class ScopedContent:
         if self._scope.lease:
             self._database.write(lambda db: hold(db, self._scope, "content", digest))
 
-    def _known_ref(self, ref: str) -> str:
+    def _ingest(self, ref: str) -> _Ingest:
         row = self._database.read(
             lambda db: db.execute(
-                "SELECT id FROM ingests WHERE namespace = ? AND ref = ?", (self._namespace, ref)
+                "SELECT id, expected FROM ingests WHERE namespace = ? AND ref = ?", (self._namespace, ref)
             ).fetchone()
         )
         if row is None:
             raise NotFound(f"ingest ref {ref}: not found")
-        return f"{self._namespace}/{row[0]}/{ref}"
+        return _Ingest(f"{self._namespace}/{row[0]}/{ref}", row[1])
 
-    def _backend_ref(self, ref: str, expected: str) -> str:
-        """The ref the back end knows, unique over namespaces; made durable before there is anything to find by it."""
+    def _begin(self, ref: str, shared: str) -> _Ingest:
+        """Make the ingest known before there is anything to find by it.
 
-        def add(db: sqlite3.Connection) -> int:
+        One with bytes of its own keeps them, so it becomes no shared one. Without a lease it expires.
+        """
+        number = self._service.numbers.next()
+        expires = None if self._scope.lease else rows.pack_time(now() + LIFETIME)
+
+        def add(db: sqlite3.Connection) -> _Ingest:
             ensure_namespace(db, self._namespace)
             hold(db, self._scope, "ingests", ref)
             row = db.execute(
-                "SELECT id FROM ingests WHERE namespace = ? AND ref = ?", (self._namespace, ref)
+                "INSERT INTO ingests (namespace, ref, id, expected, expires) VALUES (?,?,?,?,?)"
+                " ON CONFLICT (namespace, ref) DO UPDATE SET expires = excluded.expires,"
+                " expected = CASE WHEN expected = '' THEN '' ELSE excluded.expected END RETURNING id, expected",
+                (self._namespace, ref, number, shared, expires),
             ).fetchone()
-            if row is not None:
-                return int(row[0])
-            (number,) = db.execute(
-                "INSERT INTO sequences VALUES ('ingest', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
-                " RETURNING value"
-            ).fetchone()
-            db.execute("INSERT INTO ingests VALUES (?,?,?,?)", (self._namespace, ref, number, expected))
-            return int(number)
+            return _Ingest(f"{self._namespace}/{row[0]}/{ref}", row[1])
 
-        return f"{self._namespace}/{self._database.write(add)}/{ref}"
+        return self._database.write(add)
+
+
+@attrs.frozen
+class _Ingest:
+    """``backend_ref`` is unique over all namespaces; ``expected`` is the digest where it shares a blob."""
+
+    backend_ref: str
+    expected: str
 
 
 def _info(row: tuple[str, int, int, int, str]) -> ContentInfo:
     digest, size, created, updated, labels = row
     return ContentInfo(digest, size, rows.unpack_time(created), rows.unpack_time(updated), rows.unpack_map(labels))
-
-
-def _renamed(status: IngestStatus, ref: str) -> IngestStatus:
-    return IngestStatus(ref, status.offset, status.total, status.expected, status.started_at, status.updated_at)

@@ -10,7 +10,7 @@ from google.protobuf.empty_pb2 import Empty
 from pycontainerd.api.convert import timestamp
 from pycontainerd.api.services.content.v1 import content_pb2 as pb
 from pycontainerd.contracts.content import ContentInfo, ContentService, IngestStatus
-from pycontainerd.contracts.errors import InvalidArgument, OutOfRange
+from pycontainerd.contracts.errors import OutOfRange
 from pycontainerd.contracts.service import Call
 
 from .service_write import WriteStream
@@ -53,12 +53,10 @@ class ContentRpc:
     def Read(self, request: pb.ReadContentRequest, call: Call) -> Iterator[pb.ReadContentResponse]:
         reader = self._content.scoped(call.scope).open(request.digest)
         try:
-            offset, size = request.offset, request.size
-            if offset < 0 or size < 0:
-                raise InvalidArgument(f"cannot read {size} bytes at {offset}: neither may be negative")
-            if offset > reader.size or offset + size > reader.size:
-                raise OutOfRange(f"{request.digest} has {reader.size} bytes, {size} at {offset} were asked for")
-            end = offset + size if size else reader.size
+            offset = max(request.offset, 0)
+            if offset > reader.size:
+                raise OutOfRange(f"cannot read {request.digest} at {offset}: it has {reader.size} bytes")
+            end = min(offset + request.size, reader.size) if request.size > 0 else reader.size
             while offset < end:
                 data = reader.read_at(offset, min(CHUNK, end - offset))
                 yield pb.ReadContentResponse(offset=offset, data=data)

@@ -10,7 +10,7 @@ from typing import Any
 from pycontainerd.api.convert import timestamp
 from pycontainerd.api.services.content.v1 import content_pb2 as pb
 from pycontainerd.contracts.content import ContentStore, ContentWriter
-from pycontainerd.contracts.errors import AlreadyExists, FailedPrecondition, InvalidArgument, OutOfRange
+from pycontainerd.contracts.errors import AlreadyExists, InvalidArgument, NotFound, OutOfRange
 
 
 class WriteStream:
@@ -24,17 +24,19 @@ class WriteStream:
         self._expected = ""
 
     def handle(self, request: pb.WriteContentRequest) -> pb.WriteContentResponse:
+        first = self._writer is None
         writer = self._writer or self._open(request)
-        self._settle(request)
+        # What a later message says of the size and digest is what counts: they may be known only at the end.
+        self._total = request.total or self._total
+        if request.expected and not first:
+            self._refuse_known(request.expected)
+        self._expected = request.expected or self._expected
         if request.action == pb.STAT:
             return self._response(writer, pb.STAT)
-        if request.data or request.action == pb.WRITE:
-            self._write(writer, request)
-        if request.action == pb.COMMIT:
-            return self._commit(writer, request)
-        if request.action != pb.WRITE:
+        if request.action not in (pb.WRITE, pb.COMMIT):
             raise InvalidArgument(f"unknown write action {request.action}")
-        return self._response(writer, pb.WRITE)
+        self._write(writer, request)
+        return self._commit(writer, request) if request.action == pb.COMMIT else self._response(writer, pb.WRITE)
 
     def close(self) -> None:
         if self._writer is not None:
@@ -44,59 +46,47 @@ class WriteStream:
     def _open(self, request: pb.WriteContentRequest) -> ContentWriter:
         if not request.ref:
             raise InvalidArgument("first message must have a reference")
+        if request.total < 0:
+            raise InvalidArgument(f"ingest {request.ref}: the total size {request.total} is negative")
         self._ref = request.ref
         self._writer = self._store.writer(request.ref, total=request.total, expected=request.expected)
         return self._writer
 
-    def _settle(self, request: pb.WriteContentRequest) -> None:
-        """What one message fixed, a later one may repeat but not change."""
-        if request.ref and request.ref != self._ref:
-            raise InvalidArgument(f"ref changed from {self._ref!r} to {request.ref!r} within one write")
-        if request.total:
-            if self._total and request.total != self._total:
-                raise FailedPrecondition(f"total changed from {self._total} to {request.total} within one write")
-            self._total = request.total
-        if request.expected:
-            if self._expected and request.expected != self._expected:
-                raise FailedPrecondition(f"expected digest changed from {self._expected} to {request.expected}")
-            self._expected = request.expected
+    def _refuse_known(self, digest: str) -> None:
+        """There is no need to write what the namespace has; the ingest goes."""
+        try:
+            self._store.info(digest)
+        except NotFound:
+            return
+        self.close()
+        self._store.abort(self._ref)
+        raise AlreadyExists(f"blob with expected digest {digest} exists")
 
     def _write(self, writer: ContentWriter, request: pb.WriteContentRequest) -> None:
         offset = writer.status().offset
-        if request.data and request.offset != offset:
-            if request.offset != 0 or request.action == pb.COMMIT:
-                raise OutOfRange(f"ingest {self._ref} stands at {offset} bytes, the write is for {request.offset}")
-            writer.truncate(0)
-            offset = 0
-        if self._total and offset + len(request.data) > self._total:
-            raise OutOfRange(
-                f"ingest {self._ref} would get {offset + len(request.data)} bytes, {self._total} were said"
-            )
+        if request.offset > 0 and request.offset != offset:
+            raise OutOfRange(f"write @{request.offset} of ingest {self._ref} must occur at current offset {offset}")
+        if request.offset == 0 and offset > 0:
+            writer.truncate(0)  # clients start over by writing (or committing) at 0
         if request.data:
             writer.write(request.data)
 
     def _commit(self, writer: ContentWriter, request: pb.WriteContentRequest) -> pb.WriteContentResponse:
-        size = writer.status().offset
-        if self._total and self._total != size:
-            raise FailedPrecondition(f"ingest {self._ref} has {size} bytes, {self._total} were promised")
         response = self._response(writer, pb.COMMIT)
         try:
             info = writer.commit(self._total, self._expected, dict(request.labels))
-        except AlreadyExists:
+        finally:
             self.close()
-            raise
-        self.close()
         response.digest = info.digest
         return response
 
-    @staticmethod
-    def _response(writer: ContentWriter, action: Any) -> pb.WriteContentResponse:
+    def _response(self, writer: ContentWriter, action: Any) -> pb.WriteContentResponse:
         status = writer.status()
         return pb.WriteContentResponse(
             action=action,
             started_at=timestamp(status.started_at),
             updated_at=timestamp(status.updated_at),
             offset=status.offset,
-            total=status.total,
-            digest=writer.digest() if action != pb.STAT else "",
+            total=self._total or status.total,
+            digest=writer.digest(),
         )

@@ -111,18 +111,54 @@ class SnapshotRecord:
 class SnapshotRecords(Protocol):
     """The durable records of one snapshotter, so that back ends keep no database of their own.
 
-    Every call is one transaction. Back ends do their file system work between calls, never within.
+    Every call is one transaction. Back ends do their file system work between calls, never within. A snapshot is made
+    in three steps, so that a record always has its files, whenever a crash comes: `reserve` a number, make the files
+    aside under that number, `create` the record.
     """
 
-    def get(self, key: str) -> SnapshotRecord: ...
-
-    def create(self, kind: Kind, key: str, parent: str, labels: Mapping[str, str]) -> SnapshotRecord:
-        """Reserve ``key`` and a number no other snapshot ever had. Errors as in `Snapshotter.prepare`."""
+    def get(self, key: str) -> SnapshotRecord:
+        """:raises NotFound: no such snapshot."""
         ...
 
-    def commit(self, key: str, name: str, usage: Usage, labels: Mapping[str, str], parent: str = "") -> None: ...
+    def start_above(self, number: int) -> None:
+        """Never hand out ``number`` or less: what a back end found on its disk may not be in these records."""
+        ...
 
-    def remove(self, key: str) -> SnapshotRecord: ...
+    def reserve(self, key: str, parent: str) -> SnapshotRecord:
+        """A number no other snapshot ever had, and its parents' numbers, for a snapshot that is about to be made.
+
+        Nothing is stored yet (the record's kind is UNKNOWN). Errors as in `Snapshotter.prepare`.
+        """
+        ...
+
+    def create(
+        self,
+        kind: Kind,
+        key: str,
+        parent: str,
+        labels: Mapping[str, str],
+        *,
+        id: int,  # noqa: A002 - the field's name
+    ) -> SnapshotRecord:
+        """Store the snapshot with the reserved number ``id``. Errors as in `Snapshotter.prepare`."""
+        ...
+
+    def commit(self, key: str, name: str, usage: Usage, labels: Mapping[str, str], parent: str = "") -> None:
+        """Make ``key`` the committed ``name``; ``parent`` is for one that was prepared without (rebase).
+
+        :raises FailedPrecondition: ``key`` is not active, or ``parent`` not committed.
+        :raises AlreadyExists: ``name`` is taken.
+        :raises InvalidArgument: ``key`` has another parent.
+        """
+        ...
+
+    def removable(self, key: str) -> SnapshotRecord:
+        """The record, if `remove` would delete it now; errors as in `remove`."""
+        ...
+
+    def remove(self, key: str) -> SnapshotRecord:
+        """:raises FailedPrecondition: it has children."""
+        ...
 
     def update(self, key: str, labels: Mapping[str, str], fieldpaths: Sequence[str]) -> SnapshotInfo: ...
 
@@ -133,7 +169,7 @@ class SnapshotRecords(Protocol):
     def walk(self, filters: Sequence[str]) -> Iterator[SnapshotInfo]: ...
 
     def ids(self) -> Mapping[int, str]:
-        """Every number in use, with its key: what is on disk and not here is garbage."""
+        """Every number in use, with its key."""
         ...
 
 

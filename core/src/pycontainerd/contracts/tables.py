@@ -24,3 +24,8 @@ def hold(db: sqlite3.Connection, scope: Scope, type: str, id: str) -> None:  # n
         db.execute("INSERT OR IGNORE INTO lease_resources VALUES (?,?,?,?)", (scope.namespace, scope.lease, type, id))
     except sqlite3.IntegrityError:
         raise NotFound(f"lease {scope.lease}: not found") from None
+
+
+def release(db: sqlite3.Connection, namespace: str, type: str, id: str) -> None:  # noqa: A002 - the columns' names
+    """Take a resource that is no more out of all leases of its namespace."""
+    db.execute("DELETE FROM lease_resources WHERE namespace = ? AND type = ? AND id = ?", (namespace, type, id))

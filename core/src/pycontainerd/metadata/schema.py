@@ -7,6 +7,7 @@ import sqlite3
 from pycontainerd.contracts.errors import FailedPrecondition
 
 # Times are nanoseconds since the epoch (contracts/rows.py), labels and extensions JSON, encoded Any values BLOBs.
+# A row of `snapshot_commits` is a commit under way: `key` is to become `target`, at the back end `name`.
 # An ingest's `expected` is the digest it shares with another namespace, else ""; `expires` is NULL under a lease.
 MIGRATIONS: tuple[str, ...] = (
     """
@@ -48,6 +49,7 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (namespace, lease, type, id),
         FOREIGN KEY (namespace, lease) REFERENCES leases (namespace, id) ON DELETE CASCADE
     ) WITHOUT ROWID;
+    CREATE INDEX lease_resources_by_id ON lease_resources (namespace, type, id);
 
     CREATE TABLE snapshots (
         namespace TEXT NOT NULL, snapshotter TEXT NOT NULL, key TEXT NOT NULL, name TEXT NOT NULL,
@@ -55,6 +57,13 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (namespace, snapshotter, key)
     ) WITHOUT ROWID;
     CREATE INDEX snapshots_by_parent ON snapshots (namespace, snapshotter, parent);
+    CREATE INDEX snapshots_by_name ON snapshots (snapshotter, name);
+
+    CREATE TABLE snapshot_commits (
+        namespace TEXT NOT NULL, snapshotter TEXT NOT NULL, target TEXT NOT NULL, key TEXT NOT NULL,
+        name TEXT NOT NULL, parent TEXT NOT NULL, labels TEXT NOT NULL,
+        PRIMARY KEY (namespace, snapshotter, target), UNIQUE (namespace, snapshotter, key)
+    ) WITHOUT ROWID;
 
     CREATE TABLE snapshot_records (
         id INTEGER PRIMARY KEY AUTOINCREMENT, snapshotter TEXT NOT NULL, key TEXT NOT NULL, kind INTEGER NOT NULL,

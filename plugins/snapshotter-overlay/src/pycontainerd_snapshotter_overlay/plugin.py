@@ -17,11 +17,13 @@ class Config:
     """The keys of the Go containerd's overlay snapshotter that are served here.
 
     ``root_path`` replaces the plugin's own directory; ``mount_options`` are added to every overlay mount;
-    ``upperdir_label`` shows a snapshot's upper directory as a label.
+    ``upperdir_label`` shows a snapshot's upper directory as a label; ``sync_remove`` deletes a removed snapshot's files
+    before the removal returns.
     """
 
     root_path: str = ""
     upperdir_label: bool = False
+    sync_remove: bool = False
     mount_options: list[str] = attrs.field(factory=list)
 
 
@@ -30,14 +32,20 @@ def _init(ctx: Context[Config]) -> OverlaySnapshotter:
     os.makedirs(root, mode=0o700, exist_ok=True)
     probe.check(root)
     options = list(ctx.config.mount_options)
+    if probe.in_user_namespace() and "userxattr" not in options:
+        options.append("userxattr")
     if probe.supports_index() and not any(option.startswith("index=") for option in options):
         options.append("index=off")
-    if probe.in_user_namespace():
-        options.append("userxattr")
     ctx.exports["root"] = root
     ctx.capabilities.append("rebase")
     records = ctx.single("io.containerd.snapshot-records.v1").records("overlayfs")
-    return OverlaySnapshotter(root, records, options=options, upperdir_label=ctx.config.upperdir_label)
+    return OverlaySnapshotter(
+        root,
+        records,
+        options=options,
+        upperdir_label=ctx.config.upperdir_label,
+        sync_remove=ctx.config.sync_remove,
+    )
 
 
 registration = Registration(

@@ -1,7 +1,6 @@
 """Snapshots as overlayfs layers, in the Go containerd's layout: ``<root>/snapshots/<id>/{fs,work}``.
 
-A snapshot's own changes are in ``fs``; mounting stacks the ``fs`` of its parents below it. Removal renames the directory
-aside, which is at once and cannot half-happen, and deletes later.
+A snapshot's own changes are in ``fs``; mounting stacks the ``fs`` of its parents below it.
 """
 
 from __future__ import annotations
@@ -11,27 +10,32 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
-from pycontainerd.contracts.errors import InvalidArgument, NotFound
+from pycontainerd.contracts.errors import FailedPrecondition, NotFound
+from pycontainerd.contracts.quoting import quote
 from pycontainerd.contracts.snapshots import Kind, SnapshotInfo, SnapshotRecord, SnapshotRecords, Usage
 from pycontainerd.contracts.types import EMPTY, Mount
-from pycontainerd.sys.mount import remove_tree
+from pycontainerd.sys.snapdirs import SnapshotDirs
 from pycontainerd.sys.tree import disk_usage
 
 UPPERDIR_LABEL = "containerd.io/snapshot/overlay.upperdir"
-_REMOVED = "rm-"
 
 
 class OverlaySnapshotter:
     """See `contracts.snapshots.Snapshotter`. ``options`` are added to every overlay mount."""
 
     def __init__(
-        self, root: str, records: SnapshotRecords, *, options: Sequence[str] = (), upperdir_label: bool = False
+        self,
+        root: str,
+        records: SnapshotRecords,
+        *,
+        options: Sequence[str] = (),
+        upperdir_label: bool = False,
+        sync_remove: bool = False,
     ) -> None:
-        self._root = os.path.join(root, "snapshots")
         self._records = records
+        self._dirs = SnapshotDirs(root, records, sync=sync_remove)
         self._options = tuple(options)
         self._upperdir_label = upperdir_label
-        os.makedirs(self._root, mode=0o700, exist_ok=True)
 
     def stat(self, key: str) -> SnapshotInfo:
         return self._info(self._records.get(key))
@@ -45,7 +49,10 @@ class OverlaySnapshotter:
         return disk_usage(self._fs(record.id)) if record.kind is Kind.ACTIVE else self._records.usage(key)
 
     def mounts(self, key: str) -> Sequence[Mount]:
-        return self._mounts(self._records.get(key))
+        record = self._records.get(key)
+        if record.kind is Kind.COMMITTED:
+            raise FailedPrecondition(f"snapshot {quote(key)} is committed: it has no mounts", hint="prepare or view it")
+        return self._mounts(record)
 
     def prepare(self, key: str, parent: str = "", labels: Mapping[str, str] = EMPTY) -> Sequence[Mount]:
         return self._create(Kind.ACTIVE, key, parent, labels)
@@ -55,79 +62,73 @@ class OverlaySnapshotter:
 
     def commit(self, name: str, key: str, labels: Mapping[str, str] = EMPTY, *, parent: str = "") -> None:
         record = self._records.get(key)
-        if parent and record.parents:
-            raise InvalidArgument(f"snapshot {key} has a parent already, it cannot be put on {parent}")
-        self._records.commit(key, name, disk_usage(self._fs(record.id)), labels, parent)
+        usage = disk_usage(self._fs(record.id)) if record.kind is Kind.ACTIVE else Usage(0, 0)
+        self._records.commit(key, name, usage, labels, parent)
 
     def remove(self, key: str) -> None:
-        record = self._records.remove(key)
-        path = self._path(record.id)
-        aside = os.path.join(self._root, f"{_REMOVED}{record.id}")
-        try:
-            os.rename(path, aside)
-        except FileNotFoundError:
-            return  # a crash had removed it before its record
-        remove_tree(aside)
+        with self._dirs.remove(self._records.removable(key).id):
+            self._records.remove(key)
 
     def walk(self, filters: Sequence[str] = ()) -> Iterator[SnapshotInfo]:
-        return self._records.walk(filters)
+        if not self._upperdir_label:
+            yield from self._records.walk(filters)
+            return
+        numbers = {key: number for number, key in self._records.ids().items()}
+        for info in self._records.walk(filters):
+            if info.name in numbers:
+                yield self._labelled(info, numbers[info.name])
 
     def cleanup(self) -> None:
-        used = self._records.ids()
-        for name in os.listdir(self._root):
-            if not name.isdigit() or int(name) not in used:
-                remove_tree(os.path.join(self._root, name))
+        self._dirs.cleanup()
 
     def close(self) -> None:
-        """Nothing is held open."""
+        self._dirs.close()
 
     def _create(self, kind: Kind, key: str, parent: str, labels: Mapping[str, str]) -> Sequence[Mount]:
-        record = self._records.create(kind, key, parent, labels)
-        try:
-            self._make(record)
-        except BaseException:
-            self._records.remove(key)
-            remove_tree(self._path(record.id))
-            raise
+        planned = self._records.reserve(key, parent)
+        with self._dirs.make(planned.id, 0o700) as path:
+            self._fill(path, kind, planned)
+            record = self._records.create(kind, key, parent, labels, id=planned.id)
         return self._mounts(record)
 
-    def _make(self, record: SnapshotRecord) -> None:
-        os.mkdir(self._path(record.id), 0o700)
-        os.mkdir(self._fs(record.id), 0o755)
-        if record.kind is Kind.ACTIVE:
-            os.mkdir(os.path.join(self._path(record.id), "work"), 0o711)
-        if record.parents:
-            # The root directory of the stack is this one: it starts with the owner and mode of the layer below.
-            try:
-                below = os.stat(self._fs(record.parents[0]))
-            except FileNotFoundError:
-                raise NotFound(
-                    f"the directory of parent snapshot {record.parents[0]} is gone from {self._root}",
-                    hint="unpack the image again",
-                ) from None
-            os.chown(self._fs(record.id), below.st_uid, below.st_gid)
-            os.chmod(self._fs(record.id), below.st_mode & 0o7777)
+    def _fill(self, path: str, kind: Kind, planned: SnapshotRecord) -> None:
+        changes = os.path.join(path, "fs")
+        os.mkdir(changes, 0o755)
+        os.chmod(changes, 0o755)  # whatever the umask
+        if kind is Kind.ACTIVE:
+            os.mkdir(os.path.join(path, "work"), 0o711)
+        if not planned.parents:
+            return
+        # The root directory of the stack is this one: it starts with the owner and mode of the layer below.
+        try:
+            below = os.stat(self._fs(planned.parents[0]))
+        except FileNotFoundError:
+            raise NotFound(
+                f"the directory {self._fs(planned.parents[0])} of the parent snapshot is gone",
+                hint="remove the snapshots on it and unpack the image again",
+            ) from None
+        os.chown(changes, below.st_uid, below.st_gid)
+        os.chmod(changes, below.st_mode & 0o7777)
 
     def _mounts(self, record: SnapshotRecord) -> Sequence[Mount]:
+        """The options stand in the order in which the Go containerd gives them."""
         access = "ro" if record.kind is Kind.VIEW else "rw"
         if not record.parents:
             return (Mount("bind", self._fs(record.id), options=(access, "rbind")),)
         if record.kind is Kind.VIEW and len(record.parents) == 1:
             return (Mount("bind", self._fs(record.parents[0]), options=("ro", "rbind")),)
-        options = list(self._options)
+        options: list[str] = []
         if record.kind is Kind.ACTIVE:
-            options += [f"workdir={self._path(record.id)}/work", f"upperdir={self._fs(record.id)}"]
+            options += [f"workdir={self._dirs.path(record.id)}/work", f"upperdir={self._fs(record.id)}"]
         options.append("lowerdir=" + ":".join(self._fs(number) for number in record.parents))
-        return (Mount("overlay", "overlay", options=tuple(options)),)
+        return (Mount("overlay", "overlay", options=(*options, *self._options)),)
 
     def _info(self, record: SnapshotRecord) -> SnapshotInfo:
         assert record.info is not None
-        if not self._upperdir_label:
-            return record.info
-        return attrs.evolve(record.info, labels={**record.info.labels, UPPERDIR_LABEL: self._fs(record.id)})
+        return self._labelled(record.info, record.id) if self._upperdir_label else record.info
 
-    def _path(self, number: int) -> str:
-        return os.path.join(self._root, str(number))
+    def _labelled(self, info: SnapshotInfo, number: int) -> SnapshotInfo:
+        return attrs.evolve(info, labels={**info.labels, UPPERDIR_LABEL: self._fs(number)})
 
     def _fs(self, number: int) -> str:
-        return os.path.join(self._path(number), "fs")
+        return os.path.join(self._dirs.path(number), "fs")

@@ -26,6 +26,7 @@ from pycontainerd.contracts.types import EMPTY, Descriptor, Platform
 
 from .content import CHUNK
 from .manifest import read
+from .transfer import OnProgress, Progress
 
 if TYPE_CHECKING:
     from .client import Client
@@ -64,7 +65,11 @@ class Naming:
 
 
 async def import_archive(
-    client: Client, source: IO[bytes], naming: Naming, platforms: Sequence[Platform] = ()
+    client: Client,
+    source: IO[bytes],
+    naming: Naming,
+    platforms: Sequence[Platform] = (),
+    on_progress: OnProgress = lambda _: None,
 ) -> list[Image]:
     """Import every image of an OCI or Docker archive; returns them.
 
@@ -72,17 +77,17 @@ async def import_archive(
     :raises FailedPrecondition: a blob is not what its name says.
     """
     async with client.lease() as held:
-        archive = await _read(held, source)
+        archive = await _read(held, source, on_progress)
         targets = await _targets(held, archive, naming)
         matcher = Matcher.exactly(*platforms) if platforms else None
         images = []
         for name, target in targets:
-            await _label(held, target, matcher)
-            images.append(await _create(held, Image(name, target, naming.labels)))
+            await label_children(held, target, matcher)
+            images.append(await create_or_update(held, Image(name, target, naming.labels)))
         return images
 
 
-async def _read(client: Client, source: IO[bytes]) -> _Archive:
+async def _read(client: Client, source: IO[bytes], tell: OnProgress) -> _Archive:
     found = _Archive()
     try:
         with await asyncio.to_thread(tarfile.open, None, "r|*", source) as tar:
@@ -90,7 +95,7 @@ async def _read(client: Client, source: IO[bytes]) -> _Archive:
                 member = await asyncio.to_thread(tar.next)
                 if member is None:
                     return found
-                await _member(client, tar, member, found)
+                await _member(client, tar, member, found, tell)
                 if count == _MAX_MEMBERS:
                     raise InvalidArgument(f"the archive has more than {_MAX_MEMBERS} entries")
     except (tarfile.TarError, EOFError, OSError) as exc:
@@ -98,7 +103,9 @@ async def _read(client: Client, source: IO[bytes]) -> _Archive:
     return found
 
 
-async def _member(client: Client, tar: tarfile.TarFile, member: tarfile.TarInfo, found: _Archive) -> None:
+async def _member(
+    client: Client, tar: tarfile.TarFile, member: tarfile.TarInfo, found: _Archive, tell: OnProgress
+) -> None:
     name = member.name.removeprefix("./")
     if member.issym() or member.islnk():
         # docker save links a layer to the same one of another image.
@@ -114,7 +121,10 @@ async def _member(client: Client, tar: tarfile.TarFile, member: tarfile.TarInfo,
         found.index, found.docker = (data, found.docker) if name == "index.json" else (found.index, data)
     elif name.startswith(_BLOBS):
         expected = digests.validate(f"sha256:{name.removeprefix(_BLOBS)}")
-        await client.content.write(f"import-{expected}", _pieces(file), total=member.size, expected=expected)
+        await client.content.write(
+            f"import-{expected}", _told(file, expected, member.size, tell), total=member.size, expected=expected
+        )
+        tell(Progress("saved", expected, (), member.size, member.size))
         found.stored[name] = Descriptor("", expected, member.size)
     elif name.endswith((".json", ".tar")) and name != "oci-layout":
         found.stored[name] = await _loose(client, file, member.size)
@@ -134,6 +144,14 @@ def _joined(base: str, link: str) -> str:
         elif part not in ("", ".", ".."):
             parts.append(part)
     return "/".join(parts)
+
+
+async def _told(file: IO[bytes], name: str, size: int, tell: OnProgress) -> AsyncIterator[bytes]:
+    done = 0
+    async for data in _pieces(file):
+        done += len(data)
+        tell(Progress("importing", name, (), done, size))
+        yield data
 
 
 async def _pieces(file: IO[bytes]) -> AsyncIterator[bytes]:
@@ -236,7 +254,7 @@ async def _store(client: Client, data: bytes, media_type: str) -> Descriptor:
     return Descriptor(media_type, digest, len(data))
 
 
-async def _label(client: Client, target: Descriptor, matcher: Matcher | None) -> None:
+async def label_children(client: Client, target: Descriptor, matcher: Matcher | None) -> None:
     """Label manifests so that a collection keeps what they refer to; what an index has for other platforms may be missing."""
     document = await read(client, target)
     children = [
@@ -247,7 +265,7 @@ async def _label(client: Client, target: Descriptor, matcher: Matcher | None) ->
         await client.content.update(target.digest, labels, [f"labels.{key}" for key in labels])
     for child in children:
         if media_types.is_manifest(child.media_type) or media_types.is_index(child.media_type):
-            await _label(client, child, matcher)
+            await label_children(client, child, matcher)
 
 
 async def _here(client: Client, child: Descriptor, matcher: Matcher | None, needed: bool) -> bool:
@@ -262,7 +280,8 @@ async def _here(client: Client, child: Descriptor, matcher: Matcher | None, need
     return True
 
 
-async def _create(client: Client, image: Image) -> Image:
+async def create_or_update(client: Client, image: Image) -> Image:
+    """Name an image; a name that is taken is moved to it."""
     try:
         return await client.images.create(image)
     except AlreadyExists:

@@ -1,4 +1,7 @@
-"""The client: one connection, and a view of it for a namespace and a lease."""
+"""The client: one connection, and a view of it for a namespace and a lease.
+
+The part for a service is imported when it is first used: a command line tool uses two or three of them.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +10,25 @@ from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from functools import cached_property
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pycontainerd.contracts.types import EMPTY, now
 
 from .connection import Connection, Stub, headers
-from .containers import Containers
-from .content import Content
-from .diff import Diff
-from .events import Events
-from .images import Images
-from .introspection import Introspection
-from .leases import EXPIRE, Leases
-from .namespaces import Namespaces
-from .snapshots import Snapshots
-from .streaming import Streaming
-from .tasks import Tasks
-from .transfer import Transfer
+
+if TYPE_CHECKING:
+    from .containers import Containers
+    from .content import Content
+    from .diff import Diff
+    from .events import Events
+    from .images import Images
+    from .introspection import Introspection
+    from .leases import Leases
+    from .namespaces import Namespaces
+    from .snapshots import Snapshots
+    from .streaming import Streaming
+    from .tasks import Tasks
+    from .transfer import Transfer
 
 DEFAULT_ADDRESS = "/run/containerd/containerd.sock"
 
@@ -70,6 +75,8 @@ class Client:
         if self.lease_id:
             yield self
             return
+        from .leases import EXPIRE
+
         until = (now() + expires).strftime("%Y-%m-%dT%H:%M:%SZ")
         lease = await self.leases.create(labels={**labels, EXPIRE: until})
         try:
@@ -83,48 +90,72 @@ class Client:
 
     @cached_property
     def introspection(self) -> Introspection:
+        from .introspection import Introspection
+
         return Introspection(self.stub)
 
     @cached_property
     def namespaces(self) -> Namespaces:
+        from .namespaces import Namespaces
+
         return Namespaces(self.stub)
 
     @cached_property
     def containers(self) -> Containers:
+        from .containers import Containers
+
         return Containers(self.stub)
 
     @cached_property
     def content(self) -> Content:
+        from .content import Content
+
         return Content(self.stub)
 
     @cached_property
     def images(self) -> Images:
+        from .images import Images
+
         return Images(self.stub)
 
     @cached_property
     def leases(self) -> Leases:
+        from .leases import Leases
+
         return Leases(self.stub)
 
     @cached_property
     def diff(self) -> Diff:
+        from .diff import Diff
+
         return Diff(self.stub)
 
     @cached_property
     def events(self) -> Events:
+        from .events import Events
+
         return Events(self.stub)
 
     @cached_property
     def tasks(self) -> Tasks:
+        from .tasks import Tasks
+
         return Tasks(self.stub)
 
     @cached_property
     def streaming(self) -> Streaming:
+        from .streaming import Streaming
+
         return Streaming(self.stub)
 
     @cached_property
     def transfer(self) -> Transfer:
+        from .transfer import Transfer
+
         return Transfer(self.stub, self.streaming)
 
     def snapshots(self, snapshotter: str = "") -> Snapshots:
         """One snapshotter; "" is the server's default (overlayfs where it does not say)."""
+        from .snapshots import Snapshots
+
         return Snapshots(self.stub, snapshotter)

@@ -9,12 +9,13 @@ from typing import Any
 
 import attrs
 import click
+from click.core import ParameterSource
 
 from pycontainerd.client import Client
 from pycontainerd.client.launch import delete_container
 from pycontainerd.client.task import create_task, load_task
 from pycontainerd.contracts.containers import Container
-from pycontainerd.contracts.errors import FailedPrecondition, NotFound
+from pycontainerd.contracts.errors import AlreadyExists, FailedPrecondition, NotFound
 from pycontainerd.contracts.runtime import Status
 from pycontainerd.oci import from_any
 from pycontainerd.oci.image import STOP_SIGNAL_LABEL
@@ -67,26 +68,73 @@ def create(image: str, id_: str, args: tuple[str, ...], rootfs: bool, **options:
 @click.argument("image")
 @click.argument("name")
 @click.argument("args", nargs=-1)
-def start(image: str, name: str, args: tuple[str, ...], rootfs: bool, log_uri: str, **options: Any) -> None:
-    """Create container NAME from IMAGE and start it in the background. Its output is discarded without --log-uri."""
+@click.pass_context
+def start(
+    context: click.Context, /, image: str, name: str, args: tuple[str, ...], rootfs: bool, log_uri: str, **options: Any
+) -> None:
+    """Create container NAME from IMAGE and start it in the background.
+
+    A container NAME of the same IMAGE that is not running is started again, as it was created and with what it wrote;
+    options and ARGS are for a new one only. Its output is discarded without --log-uri.
+    """
     wanted = plan(name, args, **options)
     image = os.path.abspath(image) if rootfs else image
+    given = [key for key in (*options, "args") if context.get_parameter_source(key) is ParameterSource.COMMANDLINE]
 
     async def work(client: Client) -> None:
-        await create_from(client, image, wanted, rootfs)
+        there = await _find(client, name)
+        if there is None:
+            await create_from(client, image, wanted, rootfs)
+        else:
+            await _startable(client, there, "" if rootfs else image, given)
         try:
-            task = await create_task(client, name, None, log_uri=log_uri)
-            try:
-                await task.start()
-            except BaseException:
-                await task.delete()
-                raise
+            await _start(client, name, log_uri)
         except BaseException:
-            await delete_container(client, name)
+            if there is None:
+                await delete_container(client, name)
             raise
         click.echo(name)
 
     execute(work)
+
+
+async def _find(client: Client, name: str) -> Container | None:
+    try:
+        return await client.containers.get(name)
+    except NotFound:
+        return None
+
+
+async def _startable(client: Client, there: Container, image: str, given: list[str]) -> None:
+    """Make sure that ``there`` can be started as what was asked for; a task of it that has ended is deleted."""
+    hint = f"`ctr containers rm {there.id}` makes room for a new one"
+    if there.image != image:
+        raise AlreadyExists(f"container {there.id} exists already, of image {there.image or '(none)'}", hint=hint)
+    try:
+        state = await client.tasks.get(there.id)
+    except NotFound:
+        pass
+    else:
+        if state.status is not Status.STOPPED:
+            raise AlreadyExists(
+                f"container {there.id} runs already (it is {state.status.name.lower()})",
+                hint=f"`ctr containers stop {there.id}` stops it",
+            )
+    if given:
+        raise AlreadyExists(
+            f"container {there.id} exists already and starts as it was created: {', '.join(given)} cannot be changed",
+            hint=hint,
+        )
+    await stop_container(client, there.id, 0)
+
+
+async def _start(client: Client, name: str, log_uri: str) -> None:
+    task = await create_task(client, name, None, log_uri=log_uri)
+    try:
+        await task.start()
+    except BaseException:
+        await task.delete()
+        raise
 
 
 @containers.add("stop")

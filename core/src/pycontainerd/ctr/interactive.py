@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 
 from pycontainerd.client.console import follow_size, forward_signals, raw
 from pycontainerd.client.fifo import Descriptors
@@ -19,38 +19,37 @@ def own_streams(terminal: bool) -> Descriptors:
     return Descriptors(0, 1, None if terminal else 2, terminal)
 
 
-@contextlib.asynccontextmanager
-async def in_front(process: Process, terminal: bool) -> AsyncIterator[None]:
-    """Pass on signals, or with a ``terminal`` every key and the size."""
-    if not terminal:
-        with forward_signals(process.kill):
-            yield
-        return
-    with raw(0):
-        async with follow_size(1, process.resize):
-            yield
+@contextlib.contextmanager
+def in_front(process: Process, terminal: bool) -> Iterator[None]:
+    """Pass on signals, or with a ``terminal`` every key."""
+    with raw(0) if terminal else forward_signals(process.kill):
+        yield
 
 
 async def run_to_end(process: Process, terminal: bool) -> int:
     """Start a process that is connected to us, and wait for its end; returns its exit status."""
     ended = asyncio.create_task(process.wait())
     try:
-        await process.start()
-        async with in_front(process, terminal):
-            found = await ended
-            await process.drain()
+        # Before it starts: a signal that comes as soon as it shows a sign of life is meant for it.
+        with in_front(process, terminal):
+            await process.start()
+            return (await _end(process, ended, terminal)).status
     finally:
         ended.cancel()
-    return found.status
 
 
 async def follow_to_end(process: Process, terminal: bool) -> Exit:
     """Wait for the end of a process that runs already."""
     ended = asyncio.create_task(process.wait())
-    async with in_front(process, terminal):
+    with in_front(process, terminal):
+        return await _end(process, ended, terminal)
+
+
+async def _end(process: Process, ended: asyncio.Task[Exit], terminal: bool) -> Exit:
+    async with follow_size(1, process.resize) if terminal else contextlib.nullcontext():
         found = await ended
         await process.drain()
-    return found
+        return found
 
 
 async def discard(process: Process) -> None:

@@ -25,7 +25,7 @@ def list_namespaces(quiet: bool, output: str) -> None:
     async def work(client: Client) -> dict[str, dict[str, str]]:
         return await client.namespaces.list()
 
-    found = execute(work, namespaced=False)
+    found = execute(work)
     if quiet:
         click.echo("".join(f"{name}\n" for name in found), nl=False)
         return
@@ -43,7 +43,7 @@ def create(name: str, labels: tuple[str, ...]) -> None:
     async def work(client: Client) -> None:
         await client.namespaces.create(name, parse_labels(labels))
 
-    execute(work, namespaced=False)
+    execute(work)
 
 
 @namespaces.add("label")
@@ -56,7 +56,7 @@ def label(name: str, labels: tuple[str, ...]) -> None:
     async def work(client: Client) -> None:
         await client.namespaces.set_labels(name, given, [f"labels.{key}" for key in given])
 
-    execute(work, namespaced=False)
+    execute(work)
 
 
 @namespaces.add("remove", "rm")
@@ -72,4 +72,4 @@ def remove(names: tuple[str, ...], cgroup: bool) -> None:
             await client.namespaces.delete(name)
             click.echo(name)
 
-    execute(work, namespaced=False)
+    execute(work)

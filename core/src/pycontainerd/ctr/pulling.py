@@ -73,15 +73,28 @@ async def pull_image(client: Client, reference: str, options: PullOptions) -> Im
         unpack_platform=platforms[0] if platforms else default_platform(),
     )
     source = registry_of(reference, options)
+    if not await _has_transfer(client):
+        return await _pull_here(client, source, options)
     with shown(reference) as tell:
-        try:
-            await client.transfer.pull(source, reference, wanted, tell)
-        except NotImplemented as exc:
-            raise NotImplemented(
-                f"cannot pull {reference}: the server has no transfer service ({exc.message})",
-                hint="pull elsewhere, `ctr images export` there and `ctr images import` here",
-            ) from exc
+        await client.transfer.pull(source, reference, wanted, tell)
     return await client.images.get(reference)
+
+
+async def _pull_here(client: Client, source: Registry, options: PullOptions) -> Image:
+    """Fetch by ourselves and have the server unpack."""
+    from pycontainerd.client.fetch import fetch_image
+
+    if source.hosts_dir:
+        raise NotImplemented(
+            "--hosts-dir needs a server with a transfer service, and this one has none", hint="containerd 1.7 has one"
+        )
+    platforms = _platforms(options) if options.platforms or options.all_platforms else None
+    with shown(source.reference) as tell:
+        image = await fetch_image(client, source, platforms=platforms, labels=options.labels, tell=tell)
+    if options.unpack:
+        platform = platforms[0] if platforms else None
+        await unpack(client, image, snapshotter=options.snapshotter, platform=platform)
+    return image
 
 
 @attrs.frozen
@@ -116,7 +129,9 @@ async def import_image(client: Client, source: IO[bytes], options: ImportOptions
         raise InvalidArgument("--digests and --compress-blobs need a server with a transfer service (and no --local)")
     platforms = [] if options.all_platforms else [parse(item) for item in options.platforms]
     naming = Naming(options.prefix, bool(options.base_name), options.labels, options.index_name)
-    for image in await import_archive(client, source, naming, platforms):
+    with shown("import") as tell:
+        images = await import_archive(client, source, naming, platforms, tell)
+    for image in images:
         if options.unpack:
             platform = platforms[0] if platforms else None
             await unpack(client, image, snapshotter=options.snapshotter, platform=platform, sync=options.sync)
@@ -151,6 +166,11 @@ async def _has_transfer(client: Client) -> bool:
     return any(item.status == "ok" for item in found)
 
 
+async def _need_transfer(client: Client, what: str) -> None:
+    if not await _has_transfer(client):
+        raise NotImplemented(f"cannot {what}: the server has no transfer service", hint="containerd has one since 1.7")
+
+
 async def _chunks(source: IO[bytes]) -> AsyncIterator[bytes]:
     while data := await asyncio.to_thread(source.read, _CHUNK):
         yield data
@@ -160,6 +180,7 @@ async def export_images(
     client: Client, target: IO[bytes], names: Sequence[str], platforms: Sequence[str], **flags: bool
 ) -> None:
     """Export images by the server's transfer service."""
+    await _need_transfer(client, f"export {', '.join(names)}")
     wanted = [] if flags["all_platforms"] else [parse(item) for item in platforms] or [default_platform()]
     chunks = client.transfer.export_archive(
         names,
@@ -175,6 +196,7 @@ async def export_images(
 
 async def push_image(client: Client, target: str, name: str, options: PullOptions) -> None:
     """Push the image ``name`` to ``target`` by the server's transfer service."""
+    await _need_transfer(client, f"push {name}")
     platforms = [] if options.all_platforms or not options.platforms else [parse(item) for item in options.platforms]
     with shown(target) as tell:
         await client.transfer.push(name, registry_of(target, options), platforms, tell)

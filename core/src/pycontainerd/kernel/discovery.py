@@ -42,6 +42,7 @@ class _TimedEntryPoint:
         self.seconds = 0.0
 
     def load(self) -> Any:
+        """What the entry point leads to; called by stevedore."""
         began = time.perf_counter()
         try:
             return self._point.load()
@@ -66,7 +67,7 @@ def _points(group: str) -> dict[str, _TimedEntryPoint]:
     for point in map(_TimedEntryPoint, entry_points(group=group)):
         other = by_name.setdefault(point.name, point)
         if (other.value, _dist(other)) != (point.value, _dist(point)):
-            raise DuplicatePluginError(point.name, [" ".join(_dist(one)) for one in (other, point)])
+            raise DuplicatePluginError(point.name, [" ".join(_dist(one)) or "an unknown package" for one in (other, point)])
     return dict(sorted(by_name.items()))
 
 
@@ -86,7 +87,6 @@ def _load(points: Sequence[_TimedEntryPoint], group: str) -> tuple[dict[str, obj
         group,
         [point.name for point in points],
         on_load_failure_callback=lambda _manager, point, exc: failures.update({point.name: exc}),
-        warn_on_missing_entrypoint=False,
     )
     return {extension.name: extension.plugin for extension in manager}, failures
 

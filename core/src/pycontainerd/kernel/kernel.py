@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 from .context import Daemon, Logger
 from .discovery import Found, discover
-from .errors import RequiredPluginError
+from .errors import RegistrationError, RequiredPluginError
 from .firstparty import PACKAGES
 from .initializer import Initializer, Outcome
-from .registration import Registration, is_type
+from .registration import Registration, is_type, split_uri
 from .report import Report, Row, State, missing_first_party
 
 
@@ -99,9 +99,7 @@ class Kernel:
         return self._initializer.registrations if self._initializer is not None else {}
 
     def _row(self, uri: str, found: Found) -> Row:
-        type_, _, id_ = (
-            (found.registration.type, "", found.registration.id) if found.registration else uri.rpartition(".")
-        )
+        type_, id_ = _split(uri)
         base: dict[str, Any] = {
             "uri": uri,
             "type": type_,
@@ -177,3 +175,12 @@ class Kernel:
         absent = [f"{row.uri} ({row.state})" for row in rows if row.state in (State.SKIPPED, State.DISABLED)]
         if absent:
             self._log.info("not started: " + ", ".join(absent))
+
+
+def _split(uri: str) -> tuple[str, str]:
+    """Type and id, also of an entry point whose name is not a plugin URI."""
+    try:
+        return split_uri(uri)
+    except RegistrationError:
+        type_, _, id_ = uri.rpartition(".")
+        return type_, id_

@@ -48,7 +48,7 @@ def _add(path: str, merged: _Merge) -> None:
     text = _read(path)
     values = _parse(path, text)
     version = values.get("version", 1 if values else 4)
-    if version not in VERSIONS:
+    if isinstance(version, bool) or version not in VERSIONS:
         raise ConfigError(
             f"{path}: version = {version!r} is not one this daemon reads ({', '.join(map(str, VERSIONS))})"
         )
@@ -56,14 +56,17 @@ def _add(path: str, merged: _Merge) -> None:
     for key_path, line in lines.items():
         merged.origins[key_path] = f"{path}:{line}"
     for key in ("disabled_plugins", "required_plugins"):
-        for item in values.get(key, ()):
+        listed = values.get(key)
+        for item in listed if isinstance(listed, list) else ():
             merged.origins[(key, str(item))] = f"{path}:{line_of(text, lines.get((key,), 1), str(item))}"
     imports = values.get("imports", [])
-    if not isinstance(imports, list):
+    if not isinstance(imports, list) or not all(isinstance(item, str) for item in imports):
         raise ConfigError(f"{path}:{lines.get(('imports',), 1)}: imports must be a list of paths")
     _merge(merged.values, values)
     for pattern in imports:
-        for found in sorted(glob.glob(os.path.join(os.path.dirname(path), str(pattern)))):
+        wanted = os.path.join(os.path.dirname(path), pattern)
+        # A pattern may match nothing; a file that is named must be there.
+        for found in sorted(glob.glob(wanted)) if glob.has_magic(pattern) else [wanted]:
             _add(os.path.abspath(found), merged)
 
 

@@ -42,7 +42,7 @@ class Settings:
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
             names = kind if isinstance(kind, tuple) else (kind,)
             raise ConfigError(
-                f"{self.where(path)}: {'.'.join(path)} must be a {' or '.join(one.__name__ for one in names)}, not {value!r}"
+                f"{self.where(path)}: {'.'.join(path)} must be {_a(' or '.join(one.__name__ for one in names))}, not {value!r}"
             )
         return value
 
@@ -79,6 +79,17 @@ class Settings:
     def required(self) -> Mapping[str, str]:
         return self._uris("required_plugins")
 
+    def check(self) -> None:
+        """Look at everything the daemon itself will ask for.
+
+        :raises ConfigError: the first of it that cannot be used.
+        """
+        for _ in (self.root, self.state, self.address, self.ttrpc_address, self.disabled, self.required):
+            pass
+        self.get("plugins", kind=Mapping, default={})
+        for key in ("level", "format"):
+            self.get("debug", key, kind=str, default="")
+
     def _uris(self, key: str) -> dict[str, str]:
         found = {}
         for item in self.get(key, kind=list, default=[]):
@@ -100,6 +111,7 @@ class Settings:
     def _structure(self, path: Path, table: Mapping[str, Any], config: type[Any]) -> Any:
         import cattrs  # only a config that says something about a plugin pays for this import
 
+        attrs.resolve_types(config)  # in a module with postponed annotations they are strings
         known = {field.name: field for field in attrs.fields(config)}
         values = {}
         for key, value in table.items():
@@ -112,7 +124,7 @@ class Settings:
             except Exception as exc:
                 wanted = getattr(known[key].type, "__name__", known[key].type)
                 raise ConfigError(
-                    f"{self.where((*path, key))}: [{_dotted(path)}] {key} must be a {wanted}, not {value!r}"
+                    f"{self.where((*path, key))}: [{_dotted(path)}] {key} must be {_a(str(wanted))}, not {value!r}"
                 ) from exc
         return config(**values)
 
@@ -125,6 +137,10 @@ class Settings:
                 yield f"{self.where(('plugins', uri, key))}: unknown key {key!r} of {uri}" + (
                     f"; did you mean {near[0]!r}?" if near else ""
                 )
+
+
+def _a(name: str) -> str:
+    return f"{'an' if name[:1] in 'aeiou' else 'a'} {name}"
 
 
 def _dotted(path: Path) -> str:

@@ -17,6 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         settings = load(options.config)
+        settings.check()
         overrides = {key: getattr(options, key) for key in ("root", "state", "address") if getattr(options, key)}
         level = options.log_level or settings.get("debug", "level", kind=str, default="info") or "info"
         style = settings.get("debug", "format", kind=str, default="") or "text"

@@ -1,0 +1,80 @@
+"""Terminals: the socket on which a runtime hands over the controlling end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import socket
+import struct
+import termios
+
+from pycontainerd.contracts.errors import DeadlineExceeded, Internal
+
+_DEADLINE = 30.0
+
+
+class ConsoleSocket:
+    """A unix socket in a directory of its own. Use as a context manager."""
+
+    def __init__(self) -> None:
+        # Short on purpose: a socket's path must fit into 107 bytes, a bundle's may be longer than that.
+        self._directory = f"/tmp/ctrd-pty-{os.urandom(8).hex()}"
+        self.path = f"{self._directory}/s"
+        os.mkdir(self._directory, 0o700)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._socket.setblocking(False)
+            self._socket.bind(self.path)
+            self._socket.listen(1)
+        except OSError:
+            self.close()
+            raise
+
+    async def receive(self) -> int:
+        """The controlling end of the terminal, non-blocking.
+
+        :raises DeadlineExceeded: the runtime sent none in time.
+        :raises Internal: it sent something else.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_DEADLINE):
+                connection, _ = await loop.sock_accept(self._socket)
+                with connection:
+                    readable = loop.create_future()
+                    loop.add_reader(connection, lambda: readable.done() or readable.set_result(None))
+                    try:
+                        await readable
+                    finally:
+                        loop.remove_reader(connection)
+                    _, fds, _, _ = socket.recv_fds(connection, 4096, 4)
+        except TimeoutError:
+            raise DeadlineExceeded(f"the runtime sent no terminal within {_DEADLINE:g} s") from None
+        if not fds:
+            raise Internal("the runtime sent no terminal on the console socket")
+        for extra in fds[1:]:
+            os.close(extra)
+        os.set_inheritable(fds[0], False)
+        os.set_blocking(fds[0], False)
+        return fds[0]
+
+    def close(self) -> None:
+        """Remove the socket."""
+        self._socket.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+        with contextlib.suppress(OSError):
+            os.rmdir(self._directory)
+
+    def __enter__(self) -> ConsoleSocket:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def resize(terminal: int, width: int, height: int) -> None:
+    """Set the window size."""
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", min(height, 65535), min(width, 65535), 0, 0))

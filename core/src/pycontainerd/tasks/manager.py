@@ -222,9 +222,9 @@ class TaskManager:
         await task.call("Update", request, Empty)
 
     async def _find(self, namespace: str, id: str) -> Task:  # noqa: A002
-        """The task, once it is recovered."""
+        """The task, once it is known what became of it after a restart."""
         task = self._table.get(namespace, id)
-        if task is not None and task.phase is Phase.RECOVERING:
+        if task is not None and task.phase is not Phase.CREATING:
             await task.settled.wait()
         if task is None or task.phase not in (Phase.LIVE, Phase.DELETING):
             raise NotFound(f"task {id!r} in namespace {namespace!r}: not found")

@@ -183,8 +183,7 @@ def test_events_of_a_run_are_seen(ctr: Ctr, image: str) -> None:
     def read() -> None:
         assert watcher.stdout is not None
         with watcher.stdout as stream:
-            for line in stream:
-                lines.append(line)
+            lines.extend(stream)
 
     reader = threading.Thread(target=read)
     reader.start()

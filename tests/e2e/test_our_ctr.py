@@ -301,8 +301,7 @@ def test_events_of_a_run_are_seen(ctr: Ctr, image: str, name: str) -> None:
     def read() -> None:
         assert watcher.stdout is not None
         with watcher.stdout as lines:
-            for line in lines:
-                seen.append(json.loads(line))
+            seen.extend(json.loads(line) for line in lines)
 
     reader = threading.Thread(target=read)
     reader.start()

@@ -125,8 +125,9 @@ def _edits(given: dict[str, Any]) -> Iterator[edits.Edit]:
         yield edits.mounts(edits.parse_mount(text) for text in given["mounts"])
     if given["hostname"]:
         yield edits.hostname(given["hostname"])
-    if given["annotations"]:
-        yield edits.annotate(parse_labels(given["annotations"]))
+    if given["annotations"] or given["labels"]:
+        # Runtimes do not see a container's labels, so they get them as annotations.
+        yield edits.annotate({**parse_labels(given["labels"]), **parse_labels(given["annotations"])})
     yield from _isolation(given)
     yield from _limits(given)
 

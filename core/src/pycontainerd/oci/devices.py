@@ -51,9 +51,13 @@ def _below(directory: str) -> list[dict[str, Any]]:
     return found
 
 
+def _make(spec: Spec, records: list[dict[str, Any]]) -> None:
+    spec.setdefault("linux", {}).setdefault("devices", []).extend(records)
+
+
 def _add(spec: Spec, records: list[dict[str, Any]]) -> None:
-    linux = spec.setdefault("linux", {})
-    linux.setdefault("devices", []).extend(records)
+    _make(spec, records)
+    linux = spec["linux"]
     rules = linux.setdefault("resources", {}).setdefault("devices", [])
     rules.extend(
         {"allow": True, "type": item["type"], "major": item["major"], "minor": item["minor"], "access": "rwm"}
@@ -62,8 +66,8 @@ def _add(spec: Spec, records: list[dict[str, Any]]) -> None:
 
 
 def host_devices(spec: Spec) -> None:
-    """Give it every device of the host."""
-    _add(spec, _below("/dev"))
+    """Give it every device of the host; that it may use them is another edit's (`edits.privileged`)."""
+    _make(spec, _below("/dev"))
 
 
 def device(path: str) -> Edit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -165,8 +166,9 @@ def host_namespace(kind: str) -> Edit:
 
 
 def host_network(spec: Spec) -> None:
-    """Share the host's network, with its names and resolver."""
+    """Share the host's network, with its name, names and resolver."""
     host_namespace("network")(spec)
+    env([f"HOSTNAME={os.uname().nodename}"])(spec)
     bound = {"type": "bind", "options": ["rbind", "ro"]}
     mounts({"destination": path, "source": path, **bound} for path in ("/etc/hosts", "/etc/resolv.conf"))(spec)
 
@@ -183,7 +185,7 @@ def default_env(spec: Spec) -> None:
 
 def new_privileges(spec: Spec) -> None:
     """Let processes gain privileges (set-uid programs work)."""
-    _section(spec, "process")["noNewPrivileges"] = False
+    _section(spec, "process").pop("noNewPrivileges", None)
 
 
 def capabilities(names: Iterable[str]) -> Edit:
@@ -233,7 +235,6 @@ def privileged(spec: Spec) -> None:
         if mount["type"] in ("sysfs", "cgroup"):
             mount["options"] = ["rw" if option == "ro" else option for option in mount.get("options", ())]
     process = _section(spec, "process")
-    process["noNewPrivileges"] = False
     process.pop("apparmorProfile", None)
     process.pop("selinuxLabel", None)
 

@@ -11,7 +11,7 @@ from pycontainerd.contracts.types import AnyValue
 
 Spec = dict[str, Any]
 
-SPEC_VERSION = "1.2.0"
+SPEC_VERSION = "1.3.0"
 SPEC_URL = "types.containerd.io/opencontainers/runtime-spec/1/Spec"
 PROCESS_URL = "types.containerd.io/opencontainers/runtime-spec/1/Process"
 RESOURCES_URL = "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources"

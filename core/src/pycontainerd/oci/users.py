@@ -75,8 +75,8 @@ def _groups(root: str) -> Iterator[tuple[str, int, list[str]]]:
 def lookup(root: str, user: str) -> Ids:
     """The ids of ``USER[:GROUP]`` (names or numbers, "" is root) in the root file system at ``root``.
 
-    A number needs no entry. Without GROUP it is the user's of passwd (0 where there is none); the additional groups
-    are the primary one and those that list the user.
+    A number needs no entry. Without GROUP it is the user's of passwd (0 where there is none), and the additional groups
+    are the primary one, then those that list the user; with GROUP only that.
 
     :raises NotFound: a name is in no file.
     :raises InvalidArgument: it is not of that form, or a file is not what it should be.
@@ -87,6 +87,7 @@ def lookup(root: str, user: str) -> Ids:
     login, uid, gid = _user(root, name or "root")
     if group:
         gid = _group(root, group)
+        return Ids(uid, gid, (gid,))
     return Ids(uid, gid, _additional(root, login, gid))
 
 
@@ -114,4 +115,4 @@ def _group(root: str, name: str) -> int:
 
 def _additional(root: str, login: str, gid: int) -> tuple[int, ...]:
     listed = [other for _, other, members in _groups(root) if login and login in members]
-    return tuple(sorted({gid, *listed}))
+    return (gid, *sorted(set(listed) - {gid}))

@@ -30,16 +30,11 @@ READY = 30.0  # seconds to the first answer
 ENDED = 20.0  # seconds from SIGTERM to the end
 _LOG_TAIL = 4000
 
-# Understood by both. CRI needs a network, tracing an endpoint, and neither is what tests of the core are about.
 _CONFIG = """\
 version = 2
 root = "{directory}/root"
 state = "{directory}/state"
-disabled_plugins = [
-  "io.containerd.grpc.v1.cri",
-  "io.containerd.internal.v1.tracing",
-  "io.containerd.tracing.processor.v1.otlp",
-]
+disabled_plugins = [{disabled}]
 [grpc]
   address = "{directory}/c.sock"
 [ttrpc]
@@ -47,6 +42,12 @@ disabled_plugins = [
 [debug]
   level = "debug"
 """
+# CRI needs a network, tracing an endpoint, and neither is what tests of the core are about.
+_GO_DISABLED = (
+    "io.containerd.grpc.v1.cri",
+    "io.containerd.internal.v1.tracing",
+    "io.containerd.tracing.processor.v1.otlp",
+)
 # Without it the Go containerd makes /opt/containerd.
 _GO_CONFIG = """\
 [plugins."io.containerd.internal.v1.opt"]
@@ -85,7 +86,8 @@ class Daemon:
         self._environment = environment
         text = _CONFIG + (_GO_CONFIG if kind == "go" else "")
         with open(f"{self.directory}/config.toml", "w", encoding="utf-8") as file:
-            file.write(text.format(directory=self.directory) + config)
+            disabled = ", ".join(f'"{uri}"' for uri in (_GO_DISABLED if kind == "go" else ()))
+            file.write(text.format(directory=self.directory, disabled=disabled) + config)
 
     @classmethod
     def ours(cls, *, config: str = "", environment: Mapping[str, str] = EMPTY, directory: str = "") -> Self:

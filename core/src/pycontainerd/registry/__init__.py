@@ -1,0 +1,1 @@
+"""The registry client: references, hosts, logging in, resolving, fetching, pushing (OCI distribution-spec)."""

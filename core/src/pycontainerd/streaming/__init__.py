@@ -1,0 +1,1 @@
+"""Streams of messages that clients open beside other calls: bytes, progress, credentials."""

@@ -1,0 +1,1 @@
+"""Images between registries, archives and the stores."""

@@ -1,0 +1,53 @@
+"""Registrations: io.containerd.transfer.v1.local and io.containerd.grpc.v1.transfer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pycontainerd.kernel import Context, Registration
+
+from .limits import TransferConfig
+
+if TYPE_CHECKING:
+    from .local import LocalTransfer
+    from .service import TransferRpc
+
+_CONTENT = "io.containerd.service.v1.content-service"
+_IMAGES = "io.containerd.service.v1.images-service"
+_LEASES = "io.containerd.lease.v1"
+_UNPACK = "io.containerd.unpack.v1"
+_TRANSFER = "io.containerd.transfer.v1.local"
+_STREAMING = "io.containerd.streaming.v1.manager"
+
+
+async def _local(ctx: Context[TransferConfig]) -> LocalTransfer:
+    from .local import LocalTransfer
+
+    return LocalTransfer(
+        ctx.by_id(_CONTENT),
+        ctx.by_id(_IMAGES),
+        ctx.single(_LEASES),
+        ctx.single(_UNPACK),
+        ctx.config,
+    )
+
+
+def _close(transfer: LocalTransfer) -> None:
+    transfer.close()
+
+
+def _rpc(ctx: Context[None]) -> TransferRpc:
+    from .service import TransferRpc
+
+    return TransferRpc(ctx.by_id(_TRANSFER), ctx.by_id(_STREAMING))
+
+
+local = Registration(
+    type="io.containerd.transfer.v1",
+    id="local",
+    requires=(_CONTENT, _IMAGES, _LEASES, _UNPACK),
+    config=TransferConfig,
+    init=_local,
+    close=_close,
+)
+rpc = Registration(type="io.containerd.grpc.v1", id="transfer", requires=(_TRANSFER, _STREAMING), init=_rpc)

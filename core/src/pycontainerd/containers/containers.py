@@ -134,18 +134,22 @@ def validate(container: Container) -> Container:
     return attrs.evolve(container, labels=label_rules.validate(container.labels))
 
 
-_MUTABLE = ("labels", "spec", "extensions", "image", "snapshotter", "snapshot_key")
+# By the names that field paths have on the wire.
+_MUTABLE = {"spec": "spec", "extensions": "extensions", "image": "image", "snapshotkey": "snapshot_key"}
 
 
 def _changed(old: Container, new: Container, fieldpaths: Sequence[str]) -> Container:
+    """``old`` with ``new`` applied: ``fieldpaths`` of it, or all that can change.
+
+    :raises InvalidArgument: something else would change.
+    """
     if not fieldpaths:
         for name in ("runtime", "snapshotter"):
-            if getattr(new, name) and getattr(new, name) != getattr(old, name):
+            if getattr(new, name) != getattr(old, name):
                 raise InvalidArgument(f"the {name} of container {old.id!r} cannot change")
-        return attrs.evolve(old, **{name: getattr(new, name) for name in _MUTABLE if name != "snapshotter"})
     result = old
-    for path in fieldpaths:
-        if path.startswith("labels"):
+    for path in fieldpaths or ("labels", *_MUTABLE):
+        if path == "labels" or path.startswith("labels."):
             result = attrs.evolve(result, labels=label_rules.update(result.labels, new.labels, [path]))
         elif path.startswith("extensions."):
             key = path.removeprefix("extensions.")
@@ -153,9 +157,11 @@ def _changed(old: Container, new: Container, fieldpaths: Sequence[str]) -> Conta
             added = {key: new.extensions[key]} if key in new.extensions else {}
             result = attrs.evolve(result, extensions={**kept, **added})
         elif path in _MUTABLE:
-            result = attrs.evolve(result, **{path: getattr(new, path)})
+            field = _MUTABLE[path]
+            result = attrs.evolve(result, **{field: getattr(new, field)})
         else:
-            raise InvalidArgument(f"cannot update {path!r} of container {old.id!r}", hint=", ".join(_MUTABLE))
+            known = ", ".join(("labels", *_MUTABLE))
+            raise InvalidArgument(f"cannot update {path!r} of container {old.id!r}", hint=f"can change: {known}")
     return result
 
 

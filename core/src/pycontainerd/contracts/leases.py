@@ -22,7 +22,7 @@ class Lease:
 
 @attrs.frozen
 class Resource:
-    """``type`` is ``content``, ``ingests``, ``image`` or ``snapshots/NAME``."""
+    """``type`` is ``content``, ``ingests``, ``images`` or ``snapshots/NAME``."""
 
     type: str
     id: str

@@ -12,7 +12,7 @@ class NamespaceService(Protocol):
     """``io.containerd.service.v1.namespaces-service``. Thread-safe and synchronous."""
 
     def labels(self, name: str) -> Mapping[str, str]:
-        """:raises NotFound: no such namespace."""
+        """The labels; none where there is no such namespace, for a namespace need not be created to be used."""
         ...
 
     def list(self) -> Sequence[str]: ...

@@ -75,7 +75,7 @@ class ScopedImages:
                 )
             except sqlite3.IntegrityError:
                 raise AlreadyExists(f"image {image.name!r}: already exists") from None
-            hold(db, self._scope, "image", image.name)
+            hold(db, self._scope, "images", image.name)
 
         self._database.write(add)
         self._events.publish(self._namespace, ImageCreate(image.name, image.labels))

@@ -15,14 +15,14 @@ from pycontainerd.contracts import labels as label_rules
 from pycontainerd.contracts import rows
 from pycontainerd.contracts.database import Database
 from pycontainerd.contracts.digests import validate as validate_digest
-from pycontainerd.contracts.errors import AlreadyExists, InvalidArgument, NotFound
+from pycontainerd.contracts.errors import AlreadyExists, InvalidArgument, NotFound, NotImplemented
 from pycontainerd.contracts.filters import parse
 from pycontainerd.contracts.leases import Lease, LeaseManager, Resource
-from pycontainerd.contracts.service import validate_identifier
 from pycontainerd.contracts.tables import ensure_namespace
 from pycontainerd.contracts.types import EMPTY, now
 
-_TYPE = re.compile(r"(?:content|ingests|image|snapshots/[A-Za-z0-9][A-Za-z0-9_.-]*)\Z")
+_TYPE = re.compile(r"(?:content|ingests|images|snapshots/[A-Za-z0-9][A-Za-z0-9_.-]*)\Z")
+MAX_ID = 1024  # bytes; ids are free text, clients use digests and paths
 
 
 @attrs.frozen
@@ -43,7 +43,7 @@ class ScopedLeases:
         self._namespace = namespace
 
     def create(self, id: str = "", labels: Mapping[str, str] = EMPTY) -> Lease:  # noqa: A002
-        name = validate_identifier(id, "lease id") if id else f"{time.time_ns()}-{secrets.token_hex(4)}"
+        name = _valid_id(id) if id else f"{time.time_ns()}-{secrets.token_hex(4)}"
         lease = Lease(name, now(), label_rules.validate(labels))
 
         def add(db: sqlite3.Connection) -> None:
@@ -118,10 +118,17 @@ class ScopedLeases:
             raise NotFound(f"lease {id}: not found")
 
 
+def _valid_id(id: str) -> str:  # noqa: A002
+    if len(id.encode()) > MAX_ID or not id.isprintable():
+        raise InvalidArgument(f"lease id {id[:40]!r} must be printable and of at most {MAX_ID} bytes")
+    return id
+
+
 def _check(resource: Resource) -> None:
     if not _TYPE.match(resource.type):
-        raise InvalidArgument(
-            f"a lease cannot hold a {resource.type!r}", hint="content, ingests, image or snapshots/<snapshotter>"
+        known = resource.type.partition("/")[0] in ("content", "ingests", "images", "snapshots")
+        raise (InvalidArgument if known else NotImplemented)(
+            f"a lease cannot hold a {resource.type[:80]!r}", hint="content, ingests, images or snapshots/<snapshotter>"
         )
     if resource.type == "content":
         validate_digest(resource.id)

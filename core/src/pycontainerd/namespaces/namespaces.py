@@ -33,9 +33,8 @@ class Namespaces:
         row = self._database.read(
             lambda db: db.execute("SELECT labels FROM namespaces WHERE name = ?", (name,)).fetchone()
         )
-        if row is None:
-            raise NotFound(f"namespace {name!r}: not found")
-        return rows.unpack_map(row[0])
+        # Go clients ask for the default snapshotter and runtime of a namespace before anything is in it.
+        return rows.unpack_map(row[0]) if row is not None else {}
 
     def list(self) -> Sequence[str]:
         found = self._database.read(lambda db: db.execute("SELECT name FROM namespaces ORDER BY name").fetchall())

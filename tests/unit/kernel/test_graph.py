@@ -32,9 +32,7 @@ def test_a_cycle_is_printed_whole_without_what_only_leads_to_it():
     ring = [plugin("a", ["t.v1.b"]), plugin("b", ["t.v1.c"]), plugin("c", ["t.v1.a"]), plugin("x", ["t.v1.a"])]
     with pytest.raises(CycleError) as caught:
         resolve(ring)
-    assert str(caught.value) == (
-        "plugins require each other in a cycle: t.v1.a -> t.v1.b -> t.v1.c -> t.v1.a"
-    )
+    assert str(caught.value) == ("plugins require each other in a cycle: t.v1.a -> t.v1.b -> t.v1.c -> t.v1.a")
 
 
 def test_a_plugin_that_requires_itself_is_a_cycle():

@@ -131,9 +131,7 @@ def test_a_blocked_plugin_leads_to_the_root_cause_with_the_line_that_did_it(run,
     )
     row = made.report.rows["t.v1.top"]
     assert row.state is State.BLOCKED
-    assert row.sentence == (
-        "t.v1.top <- t.v1.middle <- store.v1.s: disabled at /etc/containerd/config.toml:7"
-    )
+    assert row.sentence == ("t.v1.top <- t.v1.middle <- store.v1.s: disabled at /etc/containerd/config.toml:7")
 
 
 def test_a_plugin_blocked_by_a_failed_one_says_how_that_failed(run):

@@ -6,7 +6,6 @@ import re
 
 import tomli
 
-_HEADER = re.compile(r"\s*\[\[?(?P<name>[^\[\]].*?)\]\]?\s*(?:#.*)?\Z")
 _KEY = re.compile(
     r"\s*(?P<key>(?:[A-Za-z0-9_-]+|\"(?:[^\"\\]|\\.)*\"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|\"(?:[^\"\\]|\\.)*\"|'[^']*'))*)\s*="
 )
@@ -22,9 +21,9 @@ def key_lines(text: str) -> dict[Path, int]:
     first = 0
     for number, line in enumerate(text.splitlines(), 1):
         if not statement:
-            header = _HEADER.match(line)
-            if header and (path := _split(header["name"])) is not None:
-                table = path
+            header = _header(line)
+            if header:
+                table = header
                 lines.setdefault(table, number)
                 continue
             found = _KEY.match(line)
@@ -46,17 +45,34 @@ def line_of(text: str, start: int, needle: str) -> int:
     return start
 
 
+def _header(line: str) -> Path:
+    """The path of a ``[table]`` or ``[[array]]`` header; empty for any other line."""
+    if not line.lstrip().startswith("["):
+        return ()
+    try:
+        return _only_path(tomli.loads(line))
+    except tomli.TOMLDecodeError:
+        return ()
+
+
+def _only_path(value: object) -> Path:
+    """The keys that lead into nested tables of one key each."""
+    path: list[str] = []
+    while value and isinstance(value, (dict, list)):
+        if isinstance(value, list):
+            value = value[0]
+        else:
+            key, value = next(iter(value.items()))
+            path.append(key)
+    return tuple(path)
+
+
 def _split(dotted: str) -> Path | None:
     """The parts of a dotted key, with its quotes undone."""
     try:
-        value: object = tomli.loads(f"{dotted} = 0")
+        return _only_path(tomli.loads(f"{dotted} = 0"))
     except tomli.TOMLDecodeError:
         return None
-    path: list[str] = []
-    while isinstance(value, dict):
-        key, value = next(iter(value.items()))
-        path.append(key)
-    return tuple(path)
 
 
 def _complete(statement: str) -> bool:

@@ -67,7 +67,9 @@ def _points(group: str) -> dict[str, _TimedEntryPoint]:
     for point in map(_TimedEntryPoint, entry_points(group=group)):
         other = by_name.setdefault(point.name, point)
         if (other.value, _dist(other)) != (point.value, _dist(point)):
-            raise DuplicatePluginError(point.name, [" ".join(_dist(one)) or "an unknown package" for one in (other, point)])
+            raise DuplicatePluginError(
+                point.name, [" ".join(_dist(one)) or "an unknown package" for one in (other, point)]
+            )
     return dict(sorted(by_name.items()))
 
 

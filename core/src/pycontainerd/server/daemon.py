@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from pycontainerd import __version__
 from pycontainerd.config import Settings
-from pycontainerd.kernel import Daemon, Kernel, KernelError
+from pycontainerd.kernel import Daemon, Kernel, KernelError, State
 from pycontainerd.shim.zygote import ZygoteClient, spawn
 
 from .main import version
@@ -19,6 +19,7 @@ from .sdnotify import notify
 from .services import PLUGINS
 
 log = logging.getLogger("containerd")
+LISTENER = "io.containerd.server.v1.grpc"
 
 
 class Process:
@@ -67,6 +68,11 @@ class Process:
             if starting.done():
                 await starting
                 self._warn_unknown(kernel)
+                listener = kernel.report.rows.get(LISTENER)
+                if listener is None or listener.state not in (State.OK, State.DISABLED):
+                    # A daemon that nobody can talk to would only look alive.
+                    log.critical(kernel.report.why(LISTENER))
+                    return 1
                 notify("READY=1", "STATUS=serving")
                 log.info("containerd successfully booted")
                 await stopping

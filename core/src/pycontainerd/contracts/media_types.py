@@ -39,10 +39,12 @@ _SUFFIXES = {"gzip": "gzip", "zstd": "zstd", "lz4": "lz4"}
 
 
 def is_manifest(media_type: str) -> bool:
+    """A manifest of one platform, OCI's or Docker's."""
     return media_type in MANIFESTS
 
 
 def is_index(media_type: str) -> bool:
+    """A list of manifests, OCI's or Docker's."""
     return media_type in INDEXES
 
 
@@ -57,6 +59,7 @@ def is_known_config(media_type: str) -> bool:
 
 
 def is_layer(media_type: str) -> bool:
+    """A layer of a file system, however compressed."""
     return media_type.startswith(_LAYERS)
 
 

@@ -51,16 +51,22 @@ class Assert:
 
 @attrs.frozen
 class Sequence:
+    """One after the other."""
+
     parts: tuple[Node, ...] = ()
 
 
 @attrs.frozen
 class Choice:
+    """One of these; the first that fits is preferred."""
+
     parts: tuple[Node, ...]
 
 
 @attrs.frozen
 class Repeat:
+    """``part``, ``least`` to ``most`` times (None: without limit)."""
+
     part: Node
     least: int
     most: int | None

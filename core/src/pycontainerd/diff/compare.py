@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import io
 import os
 import stat
@@ -11,9 +12,11 @@ from typing import IO
 
 import attrs
 
-from .apply import WHITEOUT
-from .tar import XATTR
+from .attributes import OVERLAY_MARKS
+from .whiteouts import WHITEOUT
 
+_XATTR = "SCHILY.xattr."
+_HIDES = WHITEOUT.decode()
 _CHUNK = 1 << 20
 
 
@@ -82,7 +85,11 @@ def _same(old_path: str, old: os.stat_result, new_path: str, new: os.stat_result
         return True
     if stat.S_ISLNK(new.st_mode):
         return os.readlink(old_path) == os.readlink(new_path)
-    return (old.st_size, old.st_mtime_ns) == (new.st_size, new.st_mtime_ns)
+    if (old.st_size, old.st_mtime_ns) != (new.st_size, new.st_mtime_ns):
+        return False
+    # Archives that keep whole seconds only make times that say little.
+    coarse = new.st_mtime_ns % 1_000_000_000 == 0 and (old.st_dev, old.st_ino) != (new.st_dev, new.st_ino)
+    return not (coarse and stat.S_ISREG(new.st_mode)) or filecmp.cmp(old_path, new_path, shallow=False)
 
 
 def _xattrs(path: str) -> dict[str, bytes]:
@@ -90,7 +97,7 @@ def _xattrs(path: str) -> dict[str, bytes]:
     return {
         name: os.getxattr(path, name, follow_symlinks=False)
         for name in os.listxattr(path, follow_symlinks=False)
-        if not name.startswith(("trusted.overlay.", "user.overlay."))
+        if not name.startswith(OVERLAY_MARKS)
     }
 
 
@@ -101,7 +108,7 @@ def write_layer(lower: str, upper: str, out: IO[bytes]) -> None:
         for change in changes(lower, upper):
             if change.status is None:
                 directory, _, name = change.path.rpartition("/")
-                gone = tarfile.TarInfo(f"{directory}/{WHITEOUT}{name}" if directory else WHITEOUT + name)
+                gone = tarfile.TarInfo(f"{directory}/{_HIDES}{name}" if directory else _HIDES + name)
                 gone.mode = 0
                 archive.addfile(gone, io.BytesIO())
             elif not stat.S_ISSOCK(change.status.st_mode):
@@ -132,7 +139,7 @@ def _info(path: str, name: str, status: os.stat_result) -> tarfile.TarInfo:
     if status.st_mtime_ns % 1_000_000_000:
         extra["mtime"] = f"{info.mtime}.{status.st_mtime_ns % 1_000_000_000:09d}"
     for key, value in _xattrs(path).items():
-        extra[XATTR + key] = value.decode("utf-8", "surrogateescape")
+        extra[_XATTR + key] = value.decode("utf-8", "surrogateescape")
     info.pax_headers = extra
     if stat.S_ISDIR(mode):
         info.type = tarfile.DIRTYPE

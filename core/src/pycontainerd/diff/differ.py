@@ -6,6 +6,7 @@ import os
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import IO, Any, cast
 
 from pycontainerd.contracts import digests
@@ -14,33 +15,38 @@ from pycontainerd.contracts.content import ContentStore, ContentWriter
 from pycontainerd.contracts.errors import AlreadyExists, ContainerdError, DataLoss, NotImplemented
 from pycontainerd.contracts.types import EMPTY, Descriptor, Mount
 from pycontainerd.sys.fs import syncfs
-from pycontainerd.sys.mount import mounted
+from pycontainerd.sys.mount import mounted, translate
+from pycontainerd.sys.userns import in_user_namespace
 
 from .apply import apply
 from .compare import write_layer
+from .limits import Limits
 from .pipeline import Pipeline
-from .tar import Stream
 
 UNCOMPRESSED = "containerd.io/uncompressed"
+_PLAIN_BIND = {"bind", "rbind", "rw"}
 
 
 class WalkingDiffer:
     """See `contracts.diff.Differ`. ``scratch`` is the directory that mount points are made in."""
 
-    def __init__(self, scratch: str) -> None:
+    def __init__(self, scratch: str, limits: Limits | None = None) -> None:
         self._scratch = scratch
+        self._limits = limits or Limits()
+        self._skip_devices = in_user_namespace()
 
     def apply(
         self, content: ContentStore, layer: Descriptor, mounts: Sequence[Mount], *, sync: bool = True
     ) -> Descriptor:
-        if not media.is_layer(layer.media_type):
+        compression = media.compression(layer.media_type)
+        if compression is None:
             raise NotImplemented(f"{layer.digest} is a {layer.media_type!r}, which is no layer this daemon can apply")
         reader = content.open(layer.digest)
         try:
-            pipeline = Pipeline(reader)
+            pipeline = Pipeline(reader, compression, layer.digest, self._limits)
             try:
-                with mounted(mounts, self._scratch) as root:
-                    apply(root, Stream(iter(pipeline)))
+                with self._reachable(mounts) as root:
+                    apply(root, pipeline, self._limits, skip_devices=self._skip_devices)
                     if sync:
                         _sync(root)
             finally:
@@ -50,6 +56,12 @@ class WalkingDiffer:
         finally:
             reader.close()
         return Descriptor(media.OCI_LAYER, pipeline.digest, pipeline.size)
+
+    def _reachable(self, mounts: Sequence[Mount]) -> AbstractContextManager[str]:
+        """Where to write so that it is in ``mounts``: a bind mount's source is as good as the mount of it."""
+        if len(mounts) == 1 and _is_plain_bind(mounts[0]):
+            return nullcontext(mounts[0].source)
+        return mounted(mounts, self._scratch)
 
     def compare(
         self,
@@ -62,13 +74,26 @@ class WalkingDiffer:
         labels: Mapping[str, str] = EMPTY,
     ) -> Descriptor:
         kind = media_type or media.OCI_LAYER_GZIP
-        writer = content.writer(ref or f"diff-{time.time_ns()}-{secrets.token_hex(4)}")
+        compressor = _compressor(kind)
+        ref = ref or f"diff-{time.time_ns()}-{secrets.token_hex(4)}"
+        writer = content.writer(ref)
         try:
             writer.truncate(0)
-            sink = _Sink(writer, kind)
-            with mounted(lower, self._scratch) as below, mounted(_read_only(upper), self._scratch) as above:
+            sink = _Sink(writer, compressor)
+            with (
+                mounted(lower, self._scratch, read_only_view=True) as below,
+                mounted(upper, self._scratch, read_only_view=True) as above,
+            ):
                 write_layer(below, above, cast("IO[bytes]", sink))
             sink.finish()
+        except BaseException as exc:
+            writer.close()
+            with suppress(ContainerdError):  # the first failure is the one to tell
+                content.abort(ref)
+            if isinstance(exc, OSError):
+                raise translate(exc, "cannot compare the snapshots") from exc
+            raise
+        try:
             digest, size = writer.digest(), writer.status().offset
             try:
                 writer.commit(size, digest, {**labels, UNCOMPRESSED: sink.diff_id})
@@ -77,6 +102,12 @@ class WalkingDiffer:
         finally:
             writer.close()
         return Descriptor(kind, digest, size)
+
+
+def _is_plain_bind(mount: Mount) -> bool:
+    """Whether ``mount`` changes nothing of the directory it shows."""
+    plain = mount.type == "bind" and not mount.target and set(mount.options) <= _PLAIN_BIND
+    return plain and os.path.isdir(mount.source)
 
 
 def _sync(path: str) -> None:
@@ -89,23 +120,13 @@ def _sync(path: str) -> None:
         os.close(fd)
 
 
-def _read_only(mounts: Sequence[Mount]) -> Sequence[Mount]:
-    """Binds as read-only ones: comparing must not change what is compared."""
-    return [
-        Mount(one.type, one.source, one.target, tuple("ro" if option == "rw" else option for option in one.options))
-        if one.type == "bind"
-        else one
-        for one in mounts
-    ]
-
-
 class _Sink:
     """A file for the tar writer: hashes what comes, compresses it, and writes it to an ingest."""
 
-    def __init__(self, writer: ContentWriter, media_type: str) -> None:
+    def __init__(self, writer: ContentWriter, compressor: Any) -> None:
         self._writer = writer
         self._hash = digests.hasher()
-        self._compressor: Any = _compressor(media_type)
+        self._compressor = compressor
 
     @property
     def diff_id(self) -> str:
@@ -124,16 +145,16 @@ class _Sink:
 
 
 def _compressor(media_type: str) -> Any:
-    if not media.is_layer(media_type):
-        raise NotImplemented(f"cannot make a layer of type {media_type!r}")
-    if media_type.endswith("gzip"):
+    """What compresses a layer of that type; None where nothing has to."""
+    compression = media.compression(media_type)
+    if compression == "gzip":
         from isal import isal_zlib
 
         return isal_zlib.compressobj(2, wbits=31)
-    if media_type.endswith("zstd"):
+    if compression == "zstd":
         import zstandard
 
         return zstandard.ZstdCompressor().compressobj()
-    if media_type.endswith("lz4"):
-        raise NotImplemented("layers are not made with lz4 in this release", hint="use gzip or zstd")
-    return None
+    if compression in ("", media.DETECT):
+        return None
+    raise NotImplemented(f"cannot make a layer of type {media_type!r}", hint="use gzip or zstd")

@@ -7,6 +7,7 @@ import os
 import attrs
 
 from pycontainerd.kernel import Context, Registration
+from pycontainerd.sys.userns import in_user_namespace
 
 from . import probe
 from .snapshotter import OverlaySnapshotter
@@ -32,7 +33,7 @@ def _init(ctx: Context[Config]) -> OverlaySnapshotter:
     os.makedirs(root, mode=0o700, exist_ok=True)
     probe.check(root)
     options = list(ctx.config.mount_options)
-    if probe.in_user_namespace() and "userxattr" not in options:
+    if in_user_namespace() and "userxattr" not in options:
         options.append("userxattr")
     if probe.supports_index() and not any(option.startswith("index=") for option in options):
         options.append("index=off")

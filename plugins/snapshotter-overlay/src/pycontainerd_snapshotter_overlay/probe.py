@@ -34,10 +34,3 @@ def check(root: str) -> None:
 def supports_index() -> bool:
     """Whether this kernel knows the option ``index``; it must then be off, for a layer may be in several mounts."""
     return os.path.exists("/sys/module/overlay/parameters/index")
-
-
-def in_user_namespace() -> bool:
-    """Whether we run in a user namespace, where overlayfs keeps its marks in ``user.`` attributes."""
-    with open("/proc/self/uid_map", encoding="ascii") as handle:
-        first = handle.readline().split()
-    return first != ["0", "0", "4294967295"]

@@ -23,7 +23,6 @@ from pycontainerd.testing import needs
 from pycontainerd.testing.daemon import Daemon
 
 BUSYBOX = "/bin/busybox"
-SHIM = "/usr/bin/containerd-shim-runc-v2"
 SLEEP = ("/bin/sleep", "1000")
 
 
@@ -41,6 +40,12 @@ def rootfs() -> Iterator[str]:
         os.symlink("busybox", f"{path}/bin/{name}")
     yield path
     shutil.rmtree(path)
+
+
+@pytest.fixture(params=["/usr/bin/containerd-shim-runc-v2", "io.containerd.runc.v2"], ids=["theirs", "ours"])
+def runtime(request: pytest.FixtureRequest) -> str:
+    """The distribution's shim by its path; the name is claimed by our own."""
+    return str(request.param)
 
 
 @attrs.define
@@ -101,7 +106,7 @@ async def watching(client: Client) -> AsyncIterator[Watch]:
             await listening
 
 
-async def make(client: Client, rootfs: str, name: str, args: Sequence[str] = SLEEP, runtime: str = SHIM) -> Task:
+async def make(client: Client, rootfs: str, name: str, runtime: str, args: Sequence[str] = SLEEP) -> Task:
     await create_rootfs_container(client, rootfs, Plan(name, args=args, runtime=runtime))
     return await create_task(client, name)
 

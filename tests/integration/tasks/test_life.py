@@ -25,7 +25,7 @@ from pycontainerd.contracts.types import AnyValue
 from pycontainerd.oci import default_spec, from_any
 from pycontainerd.testing.daemon import Daemon
 
-from .conftest import SHIM, SLEEP, make, watching
+from .conftest import SLEEP, make, watching
 
 pytestmark = [pytest.mark.root, pytest.mark.interop]
 
@@ -43,11 +43,11 @@ def run(daemon: Daemon, test: Callable[[Client], Awaitable[None]]) -> None:
 
 
 def test_a_task_is_created_started_killed_and_deleted_with_its_events(
-    our_containerd_module: Daemon, rootfs: str
+    our_containerd_module: Daemon, rootfs: str, runtime: str
 ) -> None:
     async def test(client: Client) -> None:
         async with watching(client) as watch:
-            task = await make(client, rootfs, "one")
+            task = await make(client, rootfs, "one", runtime)
             assert (await task.state()).status is Status.CREATED
             assert await task.start() == task.pid > 0
             state = await task.state()
@@ -66,9 +66,9 @@ def test_a_task_is_created_started_killed_and_deleted_with_its_events(
     run(our_containerd_module, test)
 
 
-def test_execs_run_beside_the_first_process(our_containerd_module: Daemon, rootfs: str) -> None:
+def test_execs_run_beside_the_first_process(our_containerd_module: Daemon, rootfs: str, runtime: str) -> None:
     async def test(client: Client) -> None:
-        task = await make(client, rootfs, "two")
+        task = await make(client, rootfs, "two", runtime)
         await task.start()
         spec = from_any((await client.containers.get("two")).spec)
         added = await task.exec("more", exec_process(spec, ["/bin/sh", "-c", "exit 7"]))
@@ -88,9 +88,11 @@ def test_execs_run_beside_the_first_process(our_containerd_module: Daemon, rootf
     run(our_containerd_module, test)
 
 
-def test_a_task_is_paused_resumed_updated_and_measured(our_containerd_module: Daemon, rootfs: str) -> None:
+def test_a_task_is_paused_resumed_updated_and_measured(
+    our_containerd_module: Daemon, rootfs: str, runtime: str
+) -> None:
     async def test(client: Client) -> None:
-        task = await make(client, rootfs, "three")
+        task = await make(client, rootfs, "three", runtime)
         await task.start()
         await task.pause()
         assert (await task.state()).status is Status.PAUSED
@@ -108,9 +110,9 @@ def test_a_task_is_paused_resumed_updated_and_measured(our_containerd_module: Da
     run(our_containerd_module, test)
 
 
-def test_a_running_task_is_not_deleted(our_containerd_module: Daemon, rootfs: str) -> None:
+def test_a_running_task_is_not_deleted(our_containerd_module: Daemon, rootfs: str, runtime: str) -> None:
     async def test(client: Client) -> None:
-        task = await make(client, rootfs, "four")
+        task = await make(client, rootfs, "four", runtime)
         await task.start()
         with pytest.raises(ContainerdError, match="running"):  # the shim of 1.6 has no better type
             await task.delete()
@@ -125,9 +127,9 @@ def test_a_running_task_is_not_deleted(our_containerd_module: Daemon, rootfs: st
     run(our_containerd_module, test)
 
 
-def test_of_two_creations_of_one_name_one_succeeds(our_containerd_module: Daemon, rootfs: str) -> None:
+def test_of_two_creations_of_one_name_one_succeeds(our_containerd_module: Daemon, rootfs: str, runtime: str) -> None:
     async def test(client: Client) -> None:
-        await create_rootfs_container(client, rootfs, Plan("five", args=SLEEP, runtime=SHIM))
+        await create_rootfs_container(client, rootfs, Plan("five", args=SLEEP, runtime=runtime))
         found = await asyncio.gather(*(create_task(client, "five") for _ in range(3)), return_exceptions=True)
         assert sorted(type(one).__name__ for one in found) == ["AlreadyExists", "AlreadyExists", "Task"]
         with pytest.raises(AlreadyExists):
@@ -157,27 +159,27 @@ def test_a_runtime_that_is_none_is_named_and_leaves_nothing(
 ) -> None:
     async def test(client: Client) -> None:
         with pytest.raises(error, match=says):
-            await make(client, rootfs, "six", runtime=runtime)
+            await make(client, rootfs, "six", runtime)
         assert await client.tasks.list() == []
 
     run(our_containerd_module, test)
 
 
-def test_a_command_that_is_missing_leaves_nothing(our_containerd_module: Daemon, rootfs: str) -> None:
+def test_a_command_that_is_missing_leaves_nothing(our_containerd_module: Daemon, rootfs: str, runtime: str) -> None:
     async def test(client: Client) -> None:
         with pytest.raises(ContainerdError, match="/no/such/command"):
-            await make(client, rootfs, "seven", ["/no/such/command"])
+            await make(client, rootfs, "seven", runtime, ["/no/such/command"])
         with pytest.raises(NotFound):
             await client.tasks.get("seven")
 
     run(our_containerd_module, test)
 
 
-def test_a_broken_spec_leaves_nothing(our_containerd_module: Daemon, rootfs: str) -> None:
+def test_a_broken_spec_leaves_nothing(our_containerd_module: Daemon, rootfs: str, runtime: str) -> None:
     async def test(client: Client) -> None:
         spec = default_spec(client.namespace, "eight")
         spec["root"] = {"path": "/nowhere"}
-        await create_rootfs_container(client, rootfs, Plan("eight", runtime=SHIM, spec=spec))
+        await create_rootfs_container(client, rootfs, Plan("eight", runtime=runtime, spec=spec))
         with pytest.raises(ContainerdError):
             await create_task(client, "eight")
         with pytest.raises(NotFound):
@@ -186,13 +188,13 @@ def test_a_broken_spec_leaves_nothing(our_containerd_module: Daemon, rootfs: str
     run(our_containerd_module, test)
 
 
-def test_a_missing_runc_is_told_and_leaves_nothing(rootfs: str, tmp_path: os.PathLike[str]) -> None:
+def test_a_missing_runc_is_told_and_leaves_nothing(rootfs: str, runtime: str, tmp_path: os.PathLike[str]) -> None:
     # Only the shim is on that PATH.
     with Daemon.ours(environment={"PATH": str(tmp_path)}) as daemon:
 
         async def test(client: Client) -> None:
             with pytest.raises(ContainerdError, match="runc"):
-                await make(client, rootfs, "nine")
+                await make(client, rootfs, "nine", runtime)
 
         run(daemon, test)
 
@@ -208,14 +210,14 @@ def test_checkpoints_are_refused_with_the_reason(our_containerd_module: Daemon) 
     run(our_containerd_module, test)
 
 
-def test_tasks_of_other_namespaces_are_not_seen(our_containerd_module: Daemon, rootfs: str) -> None:
+def test_tasks_of_other_namespaces_are_not_seen(our_containerd_module: Daemon, rootfs: str, runtime: str) -> None:
     async def test(client: Client) -> None:
-        task = await make(client, rootfs, "ten")
+        task = await make(client, rootfs, "ten", runtime)
         other = client.in_namespace(f"{client.namespace}-b")
         assert await other.tasks.list() == []
         with pytest.raises(NotFound):
             await other.tasks.kill("ten", signal.SIGKILL)
-        twin = await make(other, rootfs, "ten")
+        twin = await make(other, rootfs, "ten", runtime)
         assert twin.pid != task.pid
         for one, view in ((task, client), (twin, other)):
             await one.kill(signal.SIGKILL)

@@ -47,10 +47,12 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_a_container_outlives_its_daemon_and_is_controlled_by_the_next(daemon: Daemon, rootfs: str) -> None:
+def test_a_container_outlives_its_daemon_and_is_controlled_by_the_next(
+    daemon: Daemon, rootfs: str, runtime: str
+) -> None:
     async def before() -> int:
         async with client_of(daemon) as client:
-            task = await make(client, rootfs, "stays")
+            task = await make(client, rootfs, "stays", runtime)
             return await task.start()
 
     async def after(pid: int) -> None:
@@ -79,11 +81,11 @@ def test_a_container_outlives_its_daemon_and_is_controlled_by_the_next(daemon: D
     asyncio.run(after(pid))
 
 
-def test_exits_while_no_daemon_ran_are_told_once(daemon: Daemon, rootfs: str) -> None:
+def test_exits_while_no_daemon_ran_are_told_once(daemon: Daemon, rootfs: str, runtime: str) -> None:
     async def before() -> tuple[int, int]:
         async with client_of(daemon) as client:
             task = await make(
-                client, rootfs, "ends", ["/bin/sh", "-c", "trap 'exit 9' TERM; while :; do sleep 1; done"]
+                client, rootfs, "ends", runtime, ["/bin/sh", "-c", "trap 'exit 9' TERM; while :; do sleep 1; done"]
             )
             await task.start()
             spec = from_any((await client.containers.get("ends")).spec)
@@ -121,10 +123,10 @@ def journal(daemon: Daemon) -> list[str]:
         return [line for line in file if '"exit"' in line]
 
 
-def test_a_shim_that_is_killed_takes_its_task_along(daemon: Daemon, rootfs: str) -> None:
+def test_a_shim_that_is_killed_takes_its_task_along(daemon: Daemon, rootfs: str, runtime: str) -> None:
     async def test() -> None:
         async with client_of(daemon) as client, watching(client) as watch:
-            task = await make(client, rootfs, "victim")
+            task = await make(client, rootfs, "victim", runtime)
             await task.start()
             waiting = asyncio.ensure_future(task.wait())
             await asyncio.sleep(0.1)
@@ -155,10 +157,10 @@ def test_a_shim_that_is_killed_takes_its_task_along(daemon: Daemon, rootfs: str)
     asyncio.run(test())
 
 
-def test_a_shim_that_died_while_no_daemon_ran_is_buried_by_the_next(daemon: Daemon, rootfs: str) -> None:
+def test_a_shim_that_died_while_no_daemon_ran_is_buried_by_the_next(daemon: Daemon, rootfs: str, runtime: str) -> None:
     async def before() -> int:
         async with client_of(daemon) as client:
-            task = await make(client, rootfs, "lost")
+            task = await make(client, rootfs, "lost", runtime)
             return await task.start()
 
     async def after() -> None:

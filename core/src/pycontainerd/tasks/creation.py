@@ -19,6 +19,7 @@ from .endpoint import Endpoint
 from .journal import Journal
 from .launcher import Launchers, shim_process
 from .logpipe import LogPipe
+from .process import HeldProcess
 from .shim import Shim
 from .task import Task
 
@@ -67,6 +68,7 @@ class Creator:
         task.shim = await Shim.connect(bundle, found, lambda: self.undertaker.disconnected(task))
         response = await task.call("Create", convert.create_request(creation, bundle), pb.CreateTaskResponse)
         task.pid = response.pid
+        task.init = HeldProcess.find(response.pid)
 
     def _guest(self, bundle: Bundle, creation: TaskCreation) -> Endpoint:
         """The endpoint of a sandbox's shim (``ttrpc+unix://PATH``), kept in the bundle."""

@@ -114,6 +114,8 @@ class Undertaker:
                 self.log.warning(
                     "cannot clean up after a dead shim", id=task.id, namespace=task.namespace, error=str(exc)
                 )
+        if task.init is not None:
+            task.init.kill()  # at least nothing of it runs on unseen
         return Exit(task.pid, KILLED, now())
 
     async def _remove(self, task: Task, exit_: Exit | None, *, shim_done: bool = False) -> None:

@@ -25,7 +25,7 @@ from . import endpoint
 from .bundle import RUNTIME_FILE, Bundle
 from .command import DELETE_DEADLINE, START_DEADLINE, Addresses, find, run
 from .endpoint import Endpoint
-from .process import ShimProcess
+from .process import HeldProcess
 
 KILLED = 137  # the exit status of what is gone without a word
 PID_FILE = "shim.pid"
@@ -155,10 +155,10 @@ async def _delete(command: list[str], bundle: Bundle, environment: Mapping[str, 
     return Exit(found.pid, found.exit_status if output else KILLED, exited_at)
 
 
-def shim_process(bundle: Bundle) -> ShimProcess | None:
+def shim_process(bundle: Bundle) -> HeldProcess | None:
     """The process of a shim that was just started, as it or its launcher wrote it down."""
     text = bundle.read(PID_FILE).strip()
-    return ShimProcess.find(int(text)) if text.isdecimal() and len(text) < 10 else None
+    return HeldProcess.find(int(text)) if text.isdecimal() and len(text) < 10 else None
 
 
 @attrs.frozen

@@ -1,4 +1,4 @@
-"""A shim's process, held by pid and start time: a pid that was given to another process is never killed."""
+"""A process held by pid and start time: a pid that was given to another process is never killed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import attrs
 
 
 @attrs.frozen
-class ShimProcess:
+class HeldProcess:
     """``started`` is in clock ticks since boot, as the kernel counts them."""
 
     pid: int
     started: int
 
     @classmethod
-    def find(cls, pid: int) -> ShimProcess | None:
+    def find(cls, pid: int) -> HeldProcess | None:
         """The process of that pid, None if there is none."""
         started = _started(pid) if pid > 1 else None
         return None if started is None else cls(pid, started)

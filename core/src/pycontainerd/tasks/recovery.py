@@ -20,7 +20,7 @@ from .creation import SANDBOX_FILE, open_log
 from .deletion import Undertaker
 from .journal import Journal
 from .launcher import Launchers
-from .process import ShimProcess
+from .process import HeldProcess
 from .shim import CONNECT_DEADLINE, Shim
 from .table import Table
 from .task import Phase, Task
@@ -102,7 +102,8 @@ class Recovery:
         except (NotFound, DeadlineExceeded):
             return
         task.pid = found.task_pid
-        task.process = ShimProcess.find(found.shim_pid)
+        task.init = HeldProcess.find(found.task_pid)
+        task.process = HeldProcess.find(found.shim_pid)
 
     async def _catch_up(self, task: Task) -> None:
         """Publish the exits that nobody heard of."""

@@ -16,7 +16,7 @@ from .bundle import Bundle
 from .journal import Journal
 from .launcher import Launcher
 from .logpipe import LogPipe
-from .process import ShimProcess
+from .process import HeldProcess
 from .shim import M, Shim
 
 
@@ -44,10 +44,11 @@ class Task:
     bundle: Bundle | None = None
     launcher: Launcher | None = None
     shim: Shim | None = None
-    process: ShimProcess | None = None
+    process: HeldProcess | None = None
     journal: Journal | None = None
     log: LogPipe | None = None
     pid: int = 0
+    init: HeldProcess | None = None  # the container's first process
     guest: bool = False  # it lives in the shim of a sandbox, which is not ours to end
     settled: asyncio.Event = attrs.field(factory=asyncio.Event)
     lock: asyncio.Lock = attrs.field(factory=asyncio.Lock)
@@ -111,6 +112,6 @@ class Task:
 
             with contextlib.suppress(ContainerdError):
                 found = await shim.call("Connect", pb.ConnectRequest(id=self.id), pb.ConnectResponse, 1.0)
-                self.process = ShimProcess.find(found.shim_pid)
+                self.process = HeldProcess.find(found.shim_pid)
         if not await shim.shut_down(shared=shared) and self.process is not None and not shared:
             self.process.kill()

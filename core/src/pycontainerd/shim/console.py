@@ -9,6 +9,7 @@ import os
 import socket
 import struct
 import termios
+from typing import Self
 
 from pycontainerd.contracts.errors import DeadlineExceeded, Internal
 
@@ -43,10 +44,10 @@ class ConsoleSocket:
             async with asyncio.timeout(_DEADLINE):
                 connection, _ = await loop.sock_accept(self._socket)
                 with connection:
-                    readable = loop.create_future()
-                    loop.add_reader(connection, lambda: readable.done() or readable.set_result(None))
+                    readable = asyncio.Event()
+                    loop.add_reader(connection, readable.set)
                     try:
-                        await readable
+                        await readable.wait()
                     finally:
                         loop.remove_reader(connection)
                     _, fds, _, _ = socket.recv_fds(connection, 4096, 4)
@@ -68,7 +69,7 @@ class ConsoleSocket:
         with contextlib.suppress(OSError):
             os.rmdir(self._directory)
 
-    def __enter__(self) -> ConsoleSocket:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -72,11 +72,11 @@ class Logger:
 
     async def _ready(self, reading: int, uri: SplitResult) -> None:
         loop = asyncio.get_running_loop()
-        readable = loop.create_future()
-        loop.add_reader(reading, lambda: readable.done() or readable.set_result(None))
+        readable = asyncio.Event()
+        loop.add_reader(reading, readable.set)
         try:
             async with asyncio.timeout(_READY):
-                await readable
+                await readable.wait()
             word = os.read(reading, 1)
         except TimeoutError:
             raise DeadlineExceeded(f"the log driver {uri.path} was not ready within {_READY:g} s") from None

@@ -28,6 +28,7 @@ from pycontainerd.ttrpc.server import listener  # noqa: E402
 
 from . import process  # noqa: E402
 from .protocol import MAX_MESSAGE  # noqa: E402
+from .rehearsal import rehearse  # noqa: E402
 from .title import set_title  # noqa: E402
 
 _FIELDS = ("namespace", "id", "bundle", "publish_address", "socket", "driver", "debug")
@@ -40,9 +41,9 @@ def main(descriptor: int) -> None:
     _name()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # of the daemon's terminal or service; the zygote ends with its daemon
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    process.rehearse()
+    rehearse()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     _settle()
     while True:
         try:

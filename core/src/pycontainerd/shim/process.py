@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import gc
 import logging
 import os
@@ -22,10 +21,8 @@ from .title import set_title
 
 log = logging.getLogger("containerd.shim")
 
-_PR_SET_CHILD_SUBREAPER = 36
 _DESCRIPTORS = 1 << 20
 _OOM_SCORE_ADJ = -999  # containers are to be killed before what keeps them
-_LIBC = ctypes.CDLL(None, use_errno=True)
 _COLLECT = (20000, 50, 100)  # garbage is rare here, and a collection writes to every page with objects
 
 
@@ -68,7 +65,6 @@ def detach(request: ShimStart, *keep: int) -> None:
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
         file.write(str(_OOM_SCORE_ADJ))
     set_title(
@@ -82,7 +78,7 @@ async def serve(request: ShimStart, driver: Driver, listening: socket.socket) ->
     """Serve until `Shim.stopping`."""
     publisher = Publisher(request.publish_address, request.namespace)
     shim = Shim(request.namespace, driver, publisher)
-    shim.reaper.install()
+    shim.reaper.install(subreaper=True)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # A shim ends when its daemon says so; whoever signals a whole group does not mean the containers' keeper.
@@ -96,7 +92,3 @@ async def serve(request: ShimStart, driver: Driver, listening: socket.socket) ->
         os.unlink(request.socket)
     await server.shutdown(grace=0.5)
     await shim.close()
-
-
-def rehearse() -> None:
-    """In the zygote: do once what every shim does, so that what is made on the way is made on shared pages."""

@@ -6,6 +6,7 @@ One place waits for all of them, because a shim is a subreaper: who waits for a 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
 import os
 import signal
@@ -15,7 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 import attrs
 
 from pycontainerd.contracts.errors import NotFound, Unavailable
+from pycontainerd.sys.libc import check
 
+_PR_SET_CHILD_SUBREAPER = 36
+_LIBC = ctypes.CDLL(None, use_errno=True)
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -41,8 +45,10 @@ class Reaper:
         self._on_exit = on_exit
         self._waiting: dict[int, asyncio.Future[int]] = {}
 
-    def install(self) -> None:
-        """Begin; on the running event loop."""
+    def install(self, *, subreaper: bool = False) -> None:
+        """Begin; on the running event loop. ``subreaper``: orphans below this process come to it."""
+        if subreaper:
+            check(_LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl(PR_SET_CHILD_SUBREAPER)")
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self.reap)
         self.reap()
 

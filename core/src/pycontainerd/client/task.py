@@ -30,6 +30,11 @@ class Process:
         self.exec_id = exec_id
         self.pid = 0
         self.io: Pump | None = None
+        self._there = asyncio.Event()
+
+    def exists(self) -> None:
+        """The server knows it from now on; input that has ended already is closed then."""
+        self._there.set()
 
     async def start(self) -> int:
         """Start it; returns its pid."""
@@ -78,6 +83,7 @@ class Process:
         loop = asyncio.get_running_loop()
 
         async def close() -> None:
+            await self._there.wait()  # short input ends before the task is created, and closing it then closes nothing
             with contextlib.suppress(NotFound):  # it has ended and is gone
                 await self.close_stdin()
 
@@ -102,6 +108,7 @@ class Task(Process):
 
     async def attach(self, here: Descriptors) -> None:
         """Connect to its I/O."""
+        self.exists()
         self.io = attach((await self.state()).stdio, here, self._stdin_ended())
 
     async def exec(
@@ -124,6 +131,7 @@ class Task(Process):
             if added.io is not None:
                 added.io.close()
             raise
+        added.exists()
         return added
 
 
@@ -178,6 +186,7 @@ async def create_task(
         if task.io is not None:
             task.io.close()
         raise
+    task.exists()
     return task
 
 

@@ -12,7 +12,7 @@ import click
 
 from pycontainerd.client import Client
 from pycontainerd.client.archive import Naming, import_archive
-from pycontainerd.client.transfer import Auth, ImageOptions, Registry
+from pycontainerd.client.transfer import Auth, ImageOptions, Progress, Registry
 from pycontainerd.client.unpack import unpack
 from pycontainerd.contracts.errors import InvalidArgument, NotImplemented
 from pycontainerd.contracts.images import Image
@@ -135,7 +135,11 @@ async def import_image(client: Client, source: IO[bytes], options: ImportOptions
         if options.unpack:
             platform = platforms[0] if platforms else None
             await unpack(client, image, snapshotter=options.snapshotter, platform=platform, sync=options.sync)
-        click.echo(f"{image.name} ({image.target.digest}) {'unpacked' if options.unpack else 'saved'}")
+        _say_imported(image, options)
+
+
+def _say_imported(image: Image, options: ImportOptions) -> None:
+    click.echo(f"{image.name} ({image.target.digest}) {'unpacked' if options.unpack else 'saved'}")
 
 
 async def _import_served(client: Client, source: IO[bytes], options: ImportOptions) -> None:
@@ -147,7 +151,14 @@ async def _import_served(client: Client, source: IO[bytes], options: ImportOptio
         unpack=[options.snapshotter] if options.unpack else [],
         unpack_platform=platform,
     )
+    saved: dict[str, None] = {}
     with shown("import") as tell:
+
+        def listen(step: Progress) -> None:
+            if step.event == "saved":
+                saved[step.name] = None
+            tell(step)
+
         await client.transfer.import_archive(
             _chunks(source),
             wanted,
@@ -157,8 +168,10 @@ async def _import_served(client: Client, source: IO[bytes], options: ImportOptio
             skip_digest_for_named=options.skip_digest_for_named,
             index_name=options.index_name,
             compress=options.compress,
-            on_progress=tell,
+            on_progress=listen,
         )
+    for name in saved:
+        _say_imported(await client.images.get(name), options)
 
 
 async def _has_transfer(client: Client) -> bool:

@@ -44,7 +44,13 @@ class Ctr:
         if kwargs["stdin"] is None:
             del kwargs["stdin"]
         done = subprocess.run(
-            self.argv(*args), capture_output=True, text=True, timeout=self.timeout, env=_environment(), **kwargs
+            self.argv(*args),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=self.timeout,
+            env=_environment(),
+            **kwargs,
         )
         return done.returncode, done.stdout, done.stderr
 

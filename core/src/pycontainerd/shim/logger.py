@@ -17,6 +17,7 @@ from pycontainerd.contracts.errors import DeadlineExceeded, FailedPrecondition
 from .reaper import Reaper
 
 _READY = 30.0  # seconds to become ready
+_EXIT_SEEN = 0.02  # after the end of the pipe, for an exit that caused it
 _LEAVE = 1.0  # to end by itself when its input has
 _TERMINATE = 10.0  # after SIGTERM
 
@@ -85,7 +86,7 @@ class Logger:
             os.close(reading)
         if word:
             return
-        await asyncio.sleep(0)  # let an exit that came with the end of the pipe be seen
+        await asyncio.wait([self._ended], timeout=_EXIT_SEEN)
         if uri.scheme == "binary-v2" or (self._ended.done() and self._ended.result()):
             raise FailedPrecondition(f"the log driver {uri.path} ended before it was ready")
 

@@ -11,11 +11,13 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 
 work=$(mktemp -d /tmp/pycontainerd-demo.XXXXXX)
-export CONTAINERD_ADDRESS="$work/run/containerd.sock" CONTAINERD_NAMESPACE=demo
+export CONTAINERD_ADDRESS="$work/c.sock" CONTAINERD_NAMESPACE=demo
 daemon=""
 finish() {
   "$bin/ctr" containers stop hello --timeout 1s >/dev/null 2>&1 || true
   if [ -n "$daemon" ]; then kill "$daemon" 2>/dev/null || true; wait "$daemon" 2>/dev/null || true; fi
+  # After a failure there may be more: processes, mounts, cgroups.
+  "$bin/python" -c 'import sys; from pycontainerd.testing import leftovers; leftovers.remove(sys.argv[1])' "$work" || true
   rm -rf "$work"
 }
 trap finish EXIT
@@ -23,14 +25,23 @@ trap finish EXIT
 cat >"$work/config.toml" <<TOML
 version = 3
 root = "$work/root"
-state = "$work/run/state"
+state = "$work/state"
 [grpc]
   address = "$CONTAINERD_ADDRESS"
 [ttrpc]
   address = "$CONTAINERD_ADDRESS.ttrpc"
 TOML
 
-say() { printf '\n\033[1m$ %s\033[0m\n' "$*"; }
+bold="" plain=""
+if [ -t 1 ]; then bold=$'\033[1m' plain=$'\033[0m'; fi
+say() {
+  local line="" word
+  for word in "$@"; do
+    case "$word" in *[!A-Za-z0-9_./:@%=+,-]*) word="'$word'" ;; esac
+    line+=" $word"
+  done
+  printf '\n%s$%s%s\n' "$bold" "$line" "$plain"
+}
 show() { say "$@"; "$bin/$1" "${@:2}"; }
 
 say containerd -c config.toml

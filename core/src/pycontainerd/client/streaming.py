@@ -20,7 +20,9 @@ from pycontainerd.contracts.errors import ContainerdError, DataLoss, InvalidArgu
 from .connection import Duplex
 from .service import Service
 
-WINDOW = 1 << 20  # bytes we take before we have read any
+# Bytes to take before the next announcement. Large, and announced anew only when all of it is used: an announcement
+# to a server that has sent everything and ended makes grpc drop what we have not read yet. HTTP/2 holds the sender back.
+WINDOW = 1 << 30
 _PART = 32 << 10  # bytes in a message
 
 
@@ -72,7 +74,7 @@ class Stream:
                 raise InvalidArgument(f"the server sent a {message.type_url} where data was due")
             yield data.data
             taken += len(data.data)
-            if taken >= WINDOW // 2:
+            if taken >= WINDOW:
                 with contextlib.suppress(ContainerdError):  # it may have sent all and ended; the reading tells
                     await self.send(anys.pack(data_pb2.WindowUpdate(update=taken)))
                 taken = 0

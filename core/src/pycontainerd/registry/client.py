@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote, urlencode
 
-import aiohttp
 from yarl import URL
 
 from pycontainerd.contracts import digests, media_types
@@ -24,7 +23,8 @@ from pycontainerd.contracts.errors import (
 )
 from pycontainerd.contracts.types import EMPTY, Descriptor
 
-from . import tokens
+from . import aio, tokens
+from .aio import aiohttp
 from .hosts import Host, configured
 from .reference import Reference
 from .transport import GetCredentials, Opened, Transport, session, shown, status_error, tls_context
@@ -61,6 +61,7 @@ class Registry:
 
     async def __aenter__(self) -> Self:
         def prepare() -> list[tuple[Host, Any]]:
+            aio.load()
             return [(host, tls_context(host)) for host in configured(self.reference.host, *self._where)]
 
         for host, context in await asyncio.to_thread(prepare):

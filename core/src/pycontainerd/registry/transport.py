@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiohttp
 import attrs
 from yarl import URL
 
@@ -29,6 +28,7 @@ from pycontainerd.contracts.errors import (
 from pycontainerd.contracts.types import EMPTY
 
 from . import challenge, tokens
+from .aio import aiohttp
 from .hosts import Host
 
 STALLED = 60.0  # seconds without a byte

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -45,6 +46,7 @@ class Process:
         # Before there is any thread and before anything large is imported: shims are copies of this small process.
         zygote: ZygoteClient = spawn()
         self._daemon.zygote = zygote
+        gc.disable()  # while thousands of modules' objects are made that all stay; `_serve` enables it again
         try:
             return asyncio.run(self._serve())
         except KernelError as exc:
@@ -73,6 +75,8 @@ class Process:
                     # A daemon that nobody can talk to would only look alive.
                     log.critical(kernel.report.why(LISTENER))
                     return 1
+                gc.freeze()
+                gc.enable()
                 notify("READY=1", "STATUS=serving")
                 log.info("containerd successfully booted")
                 await stopping

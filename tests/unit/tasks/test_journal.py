@@ -59,6 +59,23 @@ def test_a_line_that_a_crash_cut_short_is_dropped(bundle: Bundle) -> None:
     assert list(Journal.load(bundle).exits) == [ExitKey("", 7, 1)]
 
 
+def test_it_does_not_grow_with_every_exec_there_ever_was(bundle: Bundle) -> None:
+    journal = Journal(bundle)
+    journal.added("stays")
+    journal.exit(ExitKey("stays", 1, 1), 0)
+    for number in range(3000):
+        journal.added(f"e{number}")
+        journal.exit(ExitKey(f"e{number}", 7, number), 0)
+        journal.removed(f"e{number}")
+    journal.exit(ExitKey("", 9, 9), 0)
+    with open(bundle.file("processes.log"), encoding="utf-8") as file:
+        assert len(file.readlines()) < 5000
+    again = Journal.load(bundle)
+    assert again.execs == {"stays"}
+    for key in (ExitKey("stays", 1, 1), ExitKey("", 9, 9), ExitKey("e2999", 7, 2999)):
+        assert not again.exit(key, 0)
+
+
 def test_a_bundle_that_is_gone_needs_no_journal(tmp_path: Path) -> None:
     bundle = Bundle("ns", "c", str(tmp_path / "gone"), "")
     assert Journal(bundle).exit(ExitKey("", 7, 1), 3)

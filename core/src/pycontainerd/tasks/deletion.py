@@ -60,17 +60,13 @@ class Undertaker:
         """Remove what there is of a task that did not come to be. The lock is held."""
         task.phase = Phase.DELETING
         if task.shim is not None:
-            forgotten = False
             try:
                 await task.call("Delete", pb.DeleteRequest(id=task.id), pb.DeleteResponse, 5.0)
-                forgotten = True
-            except NotFound:
-                forgotten = True
             except ContainerdError as exc:
-                self.log.debug("a shim did not give up its task", id=task.id, error=str(exc))
+                self.log.debug("a shim does not give up its task", id=task.id, error=str(exc))
             await task.stop_shim(shared=self.table.shares(task))
-            if not forgotten:
-                await self._clean(task)
+            # A runtime that was interrupted leaves what its shim knows nothing of: records, cgroups.
+            await self._clean(task)
         elif task.process is not None:
             task.process.kill()
         await self._remove(task, None, shim_done=True)

@@ -16,6 +16,8 @@ from .bundle import Bundle
 
 _FILE = "processes.log"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST_LINES = 4096
+_KEPT = 256  # exits of deleted execs: those that a shim may still repeat
 _LIMIT = 16 << 20  # bytes read back
 
 
@@ -43,6 +45,7 @@ class Journal:
     bundle: Bundle
     exits: dict[ExitKey, int] = attrs.field(factory=dict)
     execs: set[str] = attrs.field(factory=set)
+    _lines: int = 0
 
     @classmethod
     def load(cls, bundle: Bundle) -> Journal:
@@ -52,6 +55,7 @@ class Journal:
             with open(bundle.file(_FILE), encoding="utf-8", errors="replace") as file:
                 for line in file.read(_LIMIT).splitlines():
                     journal._replay(line)
+                    journal._lines += 1
         except FileNotFoundError:
             pass
         return journal
@@ -94,8 +98,24 @@ class Journal:
             self._append({"gone": exec_id})
 
     def _append(self, record: Mapping[str, object]) -> None:
+        # A few bytes to a file in memory (state directories are on tmpfs): not worth a thread, which would lose the order.
         try:
             with open(self.bundle.file(_FILE), "a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
+            self._lines += 1
+            if self._lines > _MOST_LINES:
+                self._compact()
         except FileNotFoundError:
             return  # the bundle is gone, and with it the need to remember
+
+    def _compact(self) -> None:
+        """Forget the oldest exits of deleted execs: a container whose health is checked has millions of them."""
+        old = [key for key in self.exits if key.exec_id and key.exec_id not in self.execs][:-_KEPT]
+        for key in old:
+            del self.exits[key]
+        records: list[Mapping[str, object]] = [
+            {"exit": [key.exec_id, key.pid, key.at, status]} for key, status in self.exits.items()
+        ]
+        records += [{"exec": exec_id} for exec_id in sorted(self.execs)]
+        self.bundle.write(_FILE, "".join(json.dumps(record) + "\n" for record in records))
+        self._lines = len(records)

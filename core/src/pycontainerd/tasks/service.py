@@ -125,8 +125,8 @@ class TasksRpc:
         except NotFound:
             return None
         except ContainerdError as exc:
-            # One task that cannot be measured must not hide the others.
-            self._log.warning("a task gives no metrics", id=name, namespace=namespace, error=str(exc))
+            # One task that cannot be measured (it has stopped, say) must not hide the others.
+            self._log.debug("a task gives no metrics", id=name, namespace=namespace, error=str(exc))
             return None
         return metrics_pb2.Metric(id=name, timestamp=timestamp(collected), data=to_any(stats))
 

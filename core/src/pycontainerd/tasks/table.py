@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
+from pycontainerd.contracts.errors import ContainerdError
+
 from .task import Task
+
+log = logging.getLogger("containerd.tasks")
 
 T = TypeVar("T")
 
@@ -44,8 +49,15 @@ class Table:
         """Start ``work``; it is held until it is done."""
         started = asyncio.ensure_future(work)
         self._work.add(started)
-        started.add_done_callback(self._work.discard)
+        started.add_done_callback(self._done)
         return started
+
+    def _done(self, work: asyncio.Task[Any]) -> None:
+        self._work.discard(work)
+        error = None if work.cancelled() else work.exception()
+        if error is not None and not isinstance(error, ContainerdError):
+            # Whoever asked may have gone away, and then nobody else would tell.
+            log.error("work for a task failed", exc_info=error)
 
     async def close(self) -> None:
         """Finish what is under way (not for long), then let go of every shim."""

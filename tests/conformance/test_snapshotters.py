@@ -1,0 +1,73 @@
+"""The native and the overlay snapshotter, bare and as a namespace sees them, in the suite for all snapshotters."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pycontainerd.contracts.snapshots import Snapshotter
+from pycontainerd.contracts.types import Scope
+from pycontainerd.metadata.database import SqliteDatabase
+from pycontainerd.snapshots.native import NativeSnapshotter
+from pycontainerd.snapshots.records import RecordStore
+from pycontainerd.snapshots.snapshots import Snapshots
+from pycontainerd.sys.mount import remove_tree
+from pycontainerd.testing.snapshotters import SnapshotterSuite
+from pycontainerd_snapshotter_overlay import probe
+from pycontainerd_snapshotter_overlay.snapshotter import OverlaySnapshotter
+
+
+@pytest.fixture
+def area() -> Iterator[str]:
+    path = tempfile.mkdtemp(prefix="pyc-", dir="/tmp")
+    yield path
+    remove_tree(path)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[SqliteDatabase]:
+    opened = SqliteDatabase(str(tmp_path / "metadata.db"), pytest.fail, sync=False)
+    yield opened
+    opened.close()
+
+
+class NoEvents:
+    def publish(self, namespace: str, event: object) -> None:
+        """Nobody listens."""
+
+
+class TestNative(SnapshotterSuite):
+    @pytest.fixture
+    def snapshotter(self, area: str, database: SqliteDatabase) -> Iterator[Snapshotter]:
+        made = NativeSnapshotter(area, RecordStore(database).records("native"))
+        yield made
+        made.close()
+        made.cleanup()
+
+
+class TestOverlay(SnapshotterSuite):
+    rebases = True
+
+    @pytest.fixture
+    def snapshotter(self, area: str, database: SqliteDatabase) -> Iterator[Snapshotter]:
+        probe.check(area)
+        made = OverlaySnapshotter(area, RecordStore(database).records("overlayfs"), options=("index=off",))
+        yield made
+        made.close()
+        made.cleanup()
+
+
+class TestNamespacedOverlay(SnapshotterSuite):
+    rebases = True
+
+    @pytest.fixture
+    def snapshotter(self, area: str, database: SqliteDatabase) -> Iterator[Snapshotter]:
+        probe.check(area)
+        made = OverlaySnapshotter(area, RecordStore(database).records("overlayfs"), options=("index=off",))
+        service = Snapshots({"overlayfs": made}, "overlayfs", database, NoEvents(), str)
+        yield service.scoped(Scope("suite"), "")
+        made.close()
+        made.cleanup()

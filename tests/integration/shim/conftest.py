@@ -1,3 +1,4 @@
+# ruff: noqa: ASYNC110
 """Real shims, real runc, a root file system of busybox, and no daemon but a socket that takes events."""
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Task:
         }
         message = getattr(pb, f"{request.get(method, method)}Request")(id=self.id, **fields)
         response = getattr(pb, f"{request.get(method, method)}Response", Empty)
-        if method in ("Exec",):
+        if method == "Exec":
             response = Empty
         return await self.client.call(self.service, method, message, response, timeout=timeout)
 

@@ -42,7 +42,11 @@ class Process:
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; returns the exit status."""
         for directory in (self._daemon.root, self._daemon.state):
-            os.makedirs(directory, mode=0o711, exist_ok=True)
+            try:
+                os.makedirs(directory, mode=0o711, exist_ok=True)
+            except OSError as exc:
+                log.critical(f"cannot make the directory {directory}: {exc.strerror or exc}")
+                return 1
         # Before there is any thread and before anything large is imported: shims are copies of this small process.
         zygote: ZygoteClient = spawn()
         self._daemon.zygote = zygote

@@ -1,0 +1,60 @@
+"""The daemon's identity, and the report as clients see it."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from pycontainerd.contracts.errors import DataLoss, InvalidArgument
+from pycontainerd.contracts.service import Call
+from pycontainerd.introspection.introspection import identity, select
+from pycontainerd.introspection.service import IntrospectionService
+from pycontainerd.kernel import Report, Row, State
+
+
+def row(id, state=State.OK, **kwargs):
+    return Row(uri=f"t.v1.{id}", type="t.v1", id=id, state=state, **kwargs)
+
+
+def report(*rows):
+    return Report({one.uri: one for one in rows})
+
+
+def test_the_identity_is_made_once(tmp_path):
+    made = identity(str(tmp_path))
+    assert uuid.UUID(made)
+    assert identity(str(tmp_path)) == made
+    assert [path.name for path in tmp_path.iterdir()] == ["uuid"]
+
+
+def test_an_identity_that_is_damaged_is_said_and_not_replaced(tmp_path):
+    (tmp_path / "uuid").write_text("not one")
+    with pytest.raises(DataLoss, match="does not hold a UUID"):
+        identity(str(tmp_path))
+    assert (tmp_path / "uuid").read_text() == "not one"
+
+
+def test_rows_are_found_by_type_id_state_and_capabilities():
+    made = report(row("a", capabilities=["x"]), row("b", State.FAILED, cause="no"))
+    assert [one.id for one in select(made, ["id==a"])] == ["a"]
+    assert [one.id for one in select(made, ["state==failed"])] == ["b"]
+    assert [one.id for one in select(made, ["capabilities~=x"])] == ["a"]
+    assert len(select(made, ["type==t.v1"])) == 2
+    assert select(made, ["colour"]) == []
+    with pytest.raises(InvalidArgument):
+        select(made, ["id=="])
+
+
+@pytest.mark.parametrize("state", [one for one in State if one is not State.OK])
+def test_every_state_but_ok_travels_with_its_sentence(tmp_path, state):
+    made = report(row("a", state, cause="because", distribution="d", version="1"))
+    from pycontainerd.api.services.introspection.v1 import introspection_pb2 as pb
+
+    answer = IntrospectionService(str(tmp_path), lambda: made).Plugins(pb.PluginsRequest(), Call())
+    (plugin,) = answer.plugins
+    assert plugin.init_err.code
+    assert plugin.init_err.message.endswith(made.rows["t.v1.a"].sentence)
+    # What Go's ctr looks for to print «skip» instead of «error».
+    assert ("skip plugin" in plugin.init_err.message) == (state not in (State.FAILED, State.BLOCKED))
+    assert plugin.exports["io.pycontainerd.package"] == "d 1"

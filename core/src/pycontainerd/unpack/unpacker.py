@@ -96,11 +96,16 @@ class Unpacker:
     def _layers(content: ContentStore, config: Descriptor, layers: Sequence[Descriptor]) -> list[Layer]:
         """The layers in order; none for what is not an image (artifacts, attestations)."""
         found = [layer for layer in layers if media_types.is_layer(layer.media_type)]
-        if not found or not media_types.is_config(config.media_type):
+        if not media_types.is_config(config.media_type) or all(_is_attestation(layer) for layer in layers):
             return []
         image = read_config(content, config)
         if image.rootfs_type not in ("", "layers"):
             return []
+        for layer in layers:
+            if media_types.compression(layer.media_type) is None:
+                raise InvalidArgument(
+                    f"layer {layer.digest} has the media type {layer.media_type!r}, which cannot be unpacked"
+                )
         if len(found) != len(image.diff_ids):
             raise InvalidArgument(
                 f"config {config.digest} has {len(image.diff_ids)} diff_ids for {len(found)} layers of its manifest"
@@ -143,6 +148,11 @@ class Unpacker:
             raise DataLoss(
                 f"layer {layer.descriptor.digest} unpacks to {applied.digest}, the image's config says {layer.diff_id}"
             )
+
+
+def _is_attestation(layer: Descriptor) -> bool:
+    """What build tools say of an image, in a manifest that looks like one."""
+    return layer.media_type.startswith("application/vnd.in-toto")
 
 
 def _exists(backend: Snapshotter, chain_id: str) -> bool:

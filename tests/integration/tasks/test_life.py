@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from pycontainerd.api.types.runc.options.oci_pb2 import Options
 from pycontainerd.client import Client
 from pycontainerd.client.launch import Plan, create_rootfs_container
 from pycontainerd.client.task import create_task, exec_process
@@ -123,6 +124,22 @@ def test_a_running_task_is_not_deleted(our_containerd_module: Daemon, rootfs: st
             client.tasks.delete("four"), client.tasks.delete("four"), return_exceptions=True
         )
         assert sorted(type(one).__name__ for one in (first, second)) == ["Exit", "NotFound"]
+
+    run(our_containerd_module, test)
+
+
+def test_options_of_the_runtime_reach_its_shim(our_containerd_module: Daemon, rootfs: str, runtime: str) -> None:
+    async def test(client: Client) -> None:
+        for name, options in (("good", Options(no_pivot_root=True)), ("bad", Options(binary_name="no-such-runc"))):
+            packed = AnyValue("containerd.runc.v1.Options", options.SerializeToString())
+            plan = Plan(name, args=SLEEP, runtime=runtime, runtime_options=packed)
+            await create_rootfs_container(client, rootfs, plan)
+        with pytest.raises(ContainerdError, match="no-such-runc"):
+            await create_task(client, "bad")
+        task = await create_task(client, "good")
+        await task.kill(signal.SIGKILL)
+        await task.wait()
+        await task.delete()
 
     run(our_containerd_module, test)
 

@@ -12,7 +12,7 @@ import pytest
 
 from pycontainerd.client import Client
 from pycontainerd.client.task import exec_process, load_task
-from pycontainerd.contracts.errors import NotFound
+from pycontainerd.contracts.errors import DeadlineExceeded, NotFound
 from pycontainerd.contracts.runtime import Status
 from pycontainerd.oci import from_any
 from pycontainerd.testing.client import eventually
@@ -195,3 +195,43 @@ def test_what_crashes_leave_on_disk_is_removed(daemon: Daemon) -> None:
     daemon.start()
     for path in (half, hidden, orphan, never):
         eventually(lambda path=path: not os.path.exists(path), f"{path} goes")
+
+
+def test_a_shim_that_hangs_delays_nobody_else(daemon: Daemon, rootfs: str) -> None:
+    async def before() -> None:
+        async with client_of(daemon) as client:
+            for name in ("hangs", "answers"):
+                task = await make(client, rootfs, name, "io.containerd.runc.v2")
+                await task.start()
+
+    async def after() -> None:
+        async with client_of(daemon) as client:
+            assert (await client.tasks.get("answers")).status is Status.RUNNING
+            found = {one.container_id: one.status for one in await client.tasks.list()}
+            assert found == {"hangs": Status.UNKNOWN, "answers": Status.RUNNING}
+            with pytest.raises(DeadlineExceeded, match="hangs"):
+                await client.tasks.get("hangs")
+
+    async def then() -> None:
+        async with client_of(daemon) as client:
+            assert (await client.tasks.get("hangs")).status is Status.RUNNING
+            for name in ("hangs", "answers"):
+                await client.tasks.kill(name, signal.SIGKILL)
+                await client.tasks.wait(name)
+                await client.tasks.delete(name)
+
+    asyncio.run(before())
+    (shim,) = [pid for pid in shims(daemon) if "hangs" in command(pid)]
+    daemon.kill()
+    os.kill(shim, signal.SIGSTOP)
+    try:
+        daemon.start()
+        asyncio.run(after())
+    finally:
+        os.kill(shim, signal.SIGCONT)
+    asyncio.run(then())
+
+
+def command(pid: int) -> str:
+    with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as file:
+        return file.read()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
 import re
+import secrets
 import sys
 from collections.abc import Mapping
 from datetime import datetime
@@ -68,8 +67,6 @@ class ZygoteLauncher:
         # Kept before it is true: should the daemon die in between, the next one finds the shim.
         endpoint.remember(bundle, found)
         bundle.write(RUNTIME_FILE, self.handler.name)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(socket)
         request = ShimStart(
             namespace=bundle.namespace,
             id=bundle.id,
@@ -83,7 +80,8 @@ class ZygoteLauncher:
         return found
 
     def _socket(self, bundle: Bundle) -> str:
-        name = hashlib.sha256(bundle.path.encode()).hexdigest()[:32]
+        # Never the same twice: what a shim does on its way out must not hit the next of that name.
+        name = secrets.token_hex(16)
         path = os.path.join(self.sockets, name)
         if len(os.fsencode(path)) > MAX_SOCKET:
             raise FailedPrecondition(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -25,6 +26,26 @@ class HeldProcess:
     @property
     def alive(self) -> bool:
         return _started(self.pid) == self.started
+
+    async def wait(self, timeout: float) -> bool:
+        """Wait for its end; False if it did not come within ``timeout`` seconds."""
+        try:
+            fd = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return True
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(fd, ended.set)
+        try:
+            if self.alive:
+                async with asyncio.timeout(timeout):
+                    await ended.wait()
+        except TimeoutError:
+            return False
+        finally:
+            loop.remove_reader(fd)
+            os.close(fd)
+        return True
 
     def kill(self) -> None:
         """SIGKILL; fine if it has ended."""

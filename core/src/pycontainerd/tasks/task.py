@@ -19,6 +19,8 @@ from .logpipe import LogPipe
 from .process import HeldProcess
 from .shim import M, Shim
 
+_EXIT_DEADLINE = 3.0
+
 
 class Phase(enum.Enum):
     """Where a task is in its life. Only in LIVE does it answer calls."""
@@ -113,5 +115,9 @@ class Task:
             with contextlib.suppress(ContainerdError):
                 found = await shim.call("Connect", pb.ConnectRequest(id=self.id), pb.ConnectResponse, 1.0)
                 self.process = HeldProcess.find(found.shim_pid)
-        if not await shim.shut_down(shared=shared) and self.process is not None and not shared:
+        heard = await shim.shut_down(shared=shared)
+        if self.process is None or shared:
+            return
+        # Its last events come before its end: so long the name must stay taken, or they would be another task's.
+        if not heard or not await self.process.wait(_EXIT_DEADLINE):
             self.process.kill()

@@ -15,6 +15,7 @@ import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 from google.protobuf.message import DecodeError
@@ -23,6 +24,9 @@ from pycontainerd import __version__
 from pycontainerd.contracts.errors import ContainerdError, InvalidArgument, Unavailable
 from pycontainerd.contracts.service import validate_identifier
 from pycontainerd.contracts.shim import ShimStart
+
+if TYPE_CHECKING:
+    from pycontainerd.api.runtime.bootstrap.v1.bootstrap_pb2 import BootstrapParams
 
 DEFAULT_DRIVER = "pycontainerd_runtime_runc.driver:driver"
 DRIVER_VARIABLE = "PYCONTAINERD_DRIVER"
@@ -143,7 +147,7 @@ def start(arguments: Arguments) -> bytes:
     return json.dumps({"version": 3, "address": address, "protocol": "ttrpc"}).encode()
 
 
-def bootstrap(data: bytes, id: str):  # type: ignore[no-untyped-def]  # noqa: A002, ANN201
+def bootstrap(data: bytes, id: str) -> BootstrapParams | None:  # noqa: A002
     """The bootstrap message of containerd 2.3 and later; None for what older ones send (the options of the runtime)."""
     from pycontainerd.api.runtime.bootstrap.v1.bootstrap_pb2 import BootstrapParams
 

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 from google.protobuf.message import Message
@@ -84,7 +84,7 @@ class Shim:
             self._over(process, exit)
 
     @contextlib.contextmanager
-    def _claiming(self):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    def _claiming(self) -> Iterator[None]:
         """While something starts, keep the ends of children that are not known yet."""
         self._starts += 1
         try:

@@ -1,7 +1,7 @@
 """Draws the generated parts of the documentation from the code. `make docs` runs it; a test fails when it is due.
 
 The plugin graph is Mermaid text between markers, which GitHub and most Markdown viewers show as a picture. An arrow means
-«needs»; what follows from other arrows is left out, and so is a plugin whose module is not there.
+«needs», a dotted one «uses what there is»; what follows from other arrows is left out, and so is a plugin whose module is not there.
 """
 
 from __future__ import annotations
@@ -89,6 +89,10 @@ def graph() -> str:
         lines.append("  end")
     lines.append("  layer0 --> layer1")
     for uri in sorted(edges):
+        if layer(uri) != names[0]:
+            lines += [
+                f"  {_key(uri)} -.-> {_key(name)}" for name in sorted(known) if known[name].type in known[uri].wants
+            ]
         lines += [f"  {_key(uri)} --> {_key(name)}" for name in edges[uri]]
     return "\n".join([*lines, "```"])
 

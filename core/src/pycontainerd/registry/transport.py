@@ -136,7 +136,14 @@ class Transport:
         raise Unauthenticated(f"{self.host.host} refuses the credentials for {shown(url)}")
 
     def _is_own(self, url: str) -> bool:
-        return URL(url).origin() == URL(self.origin).origin()
+        return self._settled(URL(url, encoded=True)).origin() == URL(self.origin).origin()
+
+    def _settled(self, url: URL) -> URL:
+        """``url`` with the scheme that this host turned out to speak."""
+        fallen = self.host.fallback and self._scheme == "http" and url.scheme == "https"
+        if not fallen or url.origin() != URL(f"https://{self.host.host}").origin():
+            return url
+        return URL(f"http{str(url).removeprefix('https')}", encoded=True)
 
     async def _redirected(
         self, method: str, url: str, headers: dict[str, str], body: Body | None
@@ -166,24 +173,21 @@ class Transport:
         self, method: str, url: URL, headers: Mapping[str, str], body: Body | None
     ) -> aiohttp.ClientResponse:
         sent = {"Accept-Encoding": "identity", "User-Agent": "pycontainerd", **headers}
-        try:
-            return await self._session.request(
-                method, url, headers=sent, data=body() if body is not None else None, allow_redirects=False
-            )
-        except aiohttp.ClientConnectorSSLError as exc:
-            if not (
-                self.host.fallback
-                and self._scheme == "https"
-                and url.origin() == URL(self.origin).origin()
-                and _no_tls(exc)
-            ):
-                raise
-        # The other side speaks no TLS, and its configuration says that HTTP will do.
-        self._scheme = "http"
-        return await self._session.request(
-            method, url.with_scheme("http").with_port(url.port), headers=sent, data=body() if body is not None else None,
-            allow_redirects=False,
-        )  # fmt: skip
+        for target in (self._settled(url), None):
+            try:
+                return await self._session.request(
+                    method,
+                    target or self._settled(url),
+                    headers=sent,
+                    data=body() if body is not None else None,
+                    allow_redirects=False,
+                )
+            except aiohttp.ClientConnectorSSLError as exc:
+                if target is None or not (self.host.fallback and self._is_own(str(url)) and _no_tls(exc)):
+                    raise
+                # The other side speaks no TLS, and its configuration says that HTTP will do.
+                self._scheme = "http"
+        raise AssertionError("unreachable")
 
     async def _challenged(self, found: list[challenge.Challenge], raw: list[str], scopes: Sequence[str]) -> None:
         async with self._lock:

@@ -46,6 +46,7 @@ def main(descriptor: int) -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     rehearse()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    process.set_up_log()
     _settle()
     while True:
         try:

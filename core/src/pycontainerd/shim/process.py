@@ -9,12 +9,15 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Coroutine
+from typing import Any
 
 from pycontainerd.contracts.shim import ShimStart
 from pycontainerd.ttrpc.server import Server
 
 from .driver import Driver
 from .publisher import Publisher
+from .selector import PlainSelector
 from .service import services
 from .shim import Shim
 from .title import set_title
@@ -36,11 +39,18 @@ class BundleLog(logging.Handler):
                 file.write(f"{record.levelname.lower()}: {self.format(record)}\n")
 
 
+def set_up_log() -> None:
+    """In the zygote already: it is the same for all shims."""
+    root = logging.getLogger()
+    if not any(isinstance(handler, BundleLog) for handler in root.handlers):
+        root.handlers[:] = [BundleLog()]
+
+
 def run(request: ShimStart, driver: Driver, listening: socket.socket) -> None:
     """Be the shim of ``request`` until it is told to shut down."""
     try:
         detach(request, listening.fileno())
-        asyncio.run(serve(request, driver, listening))
+        _run(serve(request, driver, listening))
     except Exception:
         log.exception("the shim failed")
     finally:
@@ -61,17 +71,25 @@ def detach(request: ShimStart, *keep: int) -> None:
         os.closerange(first, fd)
         first = fd + 1
     os.closerange(first, _DESCRIPTORS)
-    for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    # A shim ends when its daemon says so; whoever signals a whole group does not mean the containers' keeper.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
         file.write(str(_OOM_SCORE_ADJ))
+    set_up_log()
     set_title(
         "containerd-shim",
         f"containerd-shim -namespace {request.namespace} -id {request.id} -bundle {request.bundle}",
     )
-    logging.basicConfig(level=logging.DEBUG if request.debug else logging.WARNING, handlers=[BundleLog()], force=True)
+    if request.debug:
+        logging.getLogger().setLevel(logging.DEBUG)
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    """`asyncio.run` in a few lines: every object that its comfort touches is another page that a shim does not share."""
+    loop = asyncio.SelectorEventLoop(PlainSelector())
+    asyncio.set_event_loop(loop)
+    loop.run_until_complete(main)
 
 
 async def serve(request: ShimStart, driver: Driver, listening: socket.socket) -> None:
@@ -79,10 +97,6 @@ async def serve(request: ShimStart, driver: Driver, listening: socket.socket) ->
     publisher = Publisher(request.publish_address, request.namespace)
     shim = Shim(request.namespace, driver, publisher)
     shim.reaper.install(subreaper=True)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # A shim ends when its daemon says so; whoever signals a whole group does not mean the containers' keeper.
-        loop.add_signal_handler(number, lambda: None)
     gc.set_threshold(*_COLLECT)
     gc.enable()
     server = Server(services(shim))

@@ -27,6 +27,7 @@ from pycontainerd.ttrpc.server import Server
 from .driver import Streams
 from .publisher import Publisher
 from .reaper import Reaper
+from .selector import PlainSelector
 from .service import services
 from .shim import Shim
 
@@ -98,7 +99,8 @@ def rehearse() -> None:
     try:
         with open(os.path.join(directory, "config.json"), "w", encoding="ascii") as file:
             json.dump({"linux": {"namespaces": [{"type": "pid"}]}}, file)
-        asyncio.run(_lives(directory))
+        with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(PlainSelector())) as runner:
+            runner.run(_lives(directory))
     except Exception as exc:
         log.warning(f"the zygote could not rehearse, shims will take more memory: {type(exc).__name__}: {exc}")
     finally:

@@ -7,9 +7,9 @@ from typing import Any
 
 import attrs
 
-from pycontainerd.contracts import gclabels, media_types
+from pycontainerd.contracts import digests, gclabels, media_types, platforms
 from pycontainerd.contracts.content import ContentStore
-from pycontainerd.contracts.errors import AlreadyExists, DataLoss, InvalidArgument
+from pycontainerd.contracts.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound
 from pycontainerd.contracts.labels import MAX_LABEL
 from pycontainerd.contracts.manifests import Index, Manifest, parse
 from pycontainerd.contracts.platforms import Matcher
@@ -63,8 +63,6 @@ def document(content: ContentStore, target: Descriptor) -> Manifest | Index:
 
 def write(content: ContentStore, data: bytes, media_type: str, labels: Mapping[str, str] = EMPTY) -> Descriptor:
     """Store a small blob that was made here."""
-    from pycontainerd.contracts import digests
-
     target = Descriptor(media_type, digests.of(data), len(data))
     ref = f"manifest-{target.digest}"
     try:
@@ -118,6 +116,16 @@ class Choice:
         """What says no platform is for all."""
         matcher = self.matcher
         return matcher is None or target.platform is None or matcher.rank(target.platform) is not None
+
+    def serves(self, target: Descriptor, children: Sequence[Descriptor]) -> bool:
+        """Whether ``target`` has something for the platforms: an index without any for them is of no use."""
+        return not media_types.is_index(target.media_type) or any(self.matches(child) for child in children)
+
+    def missing(self, target: Descriptor, children: Sequence[Descriptor]) -> NotFound:
+        """The error for an index that does not serve."""
+        there = sorted({platforms.format(child.platform, full=True) for child in children if child.platform})
+        wanted = ", ".join(platforms.format(item) for item in self.platforms) or "any platform"
+        return NotFound(f"index {target.digest} has no manifest for {wanted}; it has: {', '.join(there) or 'none'}")
 
     def of(self, target: Descriptor, children: Sequence[Descriptor]) -> list[Descriptor]:
         """The children of ``target`` that are wanted."""

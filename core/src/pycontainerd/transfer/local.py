@@ -162,8 +162,14 @@ class LocalTransfer:
         present = [child for child in listed if _present(content, child)]
         if listed and not present:
             raise NotFound(f"the archive has none of the {len(listed)} images that its index lists")
+        unserved: list[NotFound] = []
         for child in present:
+            children = document(content, child).children
+            if not store.choice.serves(child, children):
+                unserved.append(store.choice.missing(child, children))
             _label_tree(content, child, store.choice, 1)
+        if unserved and len(unserved) == len(present):
+            raise unserved[0]
         return present
 
     async def _unpack(self, scope: Scope, targets: Sequence[Descriptor], store: Store, tracker: Tracker) -> None:

@@ -54,7 +54,7 @@ class Puller:
             await self._fetch(target)
         children: list[Descriptor] = []
         if is_document(target):
-            children = await self.call(self._children, target)
+            children = await self.call(self._children, target, depth == 0)
             self.tracker.children(target, children)
         reference = self.registry.reference
         await self.call(label_source, self.content, target.digest, reference.host.partition(":")[0], reference.path)
@@ -65,8 +65,10 @@ class Puller:
         except BaseExceptionGroup as failed:
             raise _first(failed) from None
 
-    def _children(self, target: Descriptor) -> list[Descriptor]:
+    def _children(self, target: Descriptor, needed: bool) -> list[Descriptor]:
         children = document(self.content, target).children
+        if needed and not self.choice.serves(target, children):
+            raise self.choice.missing(target, children)
         label_children(self.content, target, children)
         return self.choice.of(target, children)
 

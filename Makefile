@@ -18,10 +18,16 @@ $(VENV)/.stamp: $(UV) requirements.lock $(addsuffix /pyproject.toml,$(MEMBERS))
 	@test -x $(PY) || $(UV) venv --quiet --python .tools/bin/python $(VENV)
 	@$(UV) pip install --quiet --compile-bytecode --python $(PY) --require-hashes -r requirements.lock
 	@$(UV) pip install --quiet --python $(PY) --no-deps $(foreach m,$(MEMBERS),-e ./$(m))
+	@$(PY) -m compileall -q core/src $(wildcard plugins/*/src)
 	@touch $@
 
 .PHONY: venv
 venv: $(VENV)/.stamp ## Make .venv with every package and the executables containerd and ctr
+
+# Where Python is told not to write bytecode, a daemon would compile 300 files at each start.
+.PHONY: bytecode
+bytecode: venv
+	@$(PY) -m compileall -q core/src $(wildcard plugins/*/src)
 
 .PHONY: lock
 lock: $(UV) ## Pin third-party versions anew in requirements.lock
@@ -37,7 +43,7 @@ setup: ## Install the system packages that containers need (root on Debian/Ubunt
 	@packaging/setup.sh run
 
 .PHONY: demo
-demo: setup venv ## Start a daemon, run a container from an image, show it (IMAGE=… pulls that one)
+demo: setup venv bytecode ## Start a daemon, run a container from an image, show it (IMAGE=… pulls that one)
 	@packaging/demo.sh
 
 .PHONY: lint
@@ -60,7 +66,7 @@ setup-test:
 	@packaging/setup.sh test
 
 .PHONY: bench
-bench: setup-test venv ## Measure against the Go containerd, paired in one run
+bench: setup-test venv bytecode ## Measure against the Go containerd, paired in one run
 	@$(PY) benchmarks/run.py
 
 .PHONY: docs

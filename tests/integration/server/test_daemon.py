@@ -217,6 +217,16 @@ def test_a_disabled_service_answers_with_the_line_that_disabled_it(our_container
     assert f"did you mean {uri}?" in our_containerd.log().replace("\\", "")
 
 
+def test_the_config_that_dockers_packages_bring_starts_without_a_warning(our_containerd: Daemon) -> None:
+    our_containerd.stop()
+    with open(f"{our_containerd.directory}/config.toml", "w", encoding="utf-8") as file:
+        file.write(f'disabled_plugins = ["cri"]\nroot = "{our_containerd.root}"\nstate = "{our_containerd.state}"\n')
+        file.write(f'[grpc]\naddress = "{our_containerd.address}"\n')
+    seen = len(our_containerd.log())
+    our_containerd.start()
+    assert "is not a plugin known here" not in our_containerd.log()[seen:]
+
+
 def test_its_identity_lasts_and_its_sockets_go_with_it(our_containerd: Daemon) -> None:
     def identity() -> str:
         with grpc.insecure_channel(f"unix:{our_containerd.address}") as channel:

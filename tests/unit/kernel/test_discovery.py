@@ -35,6 +35,14 @@ def test_a_disabled_plugin_is_never_imported_yet_listed_with_its_package(tmp_pat
     assert row.cause == "disabled at /etc/c.toml:3"
 
 
+def test_an_old_config_disables_a_plugin_by_its_id_alone(tmp_path, packages, installed, told):
+    trace = put(packages, tmp_path, "sample-cri", id="cri")
+    other = put(packages, tmp_path, "sample-cry", id="cry", site="site2")
+    rows = installed(told(disabled={"cri": "/etc/containerd/config.toml:15"})).report.rows
+    assert (trace.exists(), other.exists()) == (False, True)
+    assert rows[f"{TYPE}.cri"].cause == "disabled at /etc/containerd/config.toml:15"
+
+
 def test_a_plugin_installed_later_is_found_by_the_next_kernel(tmp_path, packages, installed):
     put(packages, tmp_path, "sample-three", id="three")
     assert f"{TYPE}.four" not in installed().report.rows

@@ -7,15 +7,16 @@ disabled plugin's code never runs.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Collection, Mapping, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from typing import Any
 
 import attrs
 
 from .errors import DuplicatePluginError, RegistrationError
-from .registration import Registration
+from .registration import Registration, name_in
 
 GROUP = "pycontainerd.plugins"
 
@@ -58,7 +59,7 @@ def discover(disabled: Collection[str] = (), group: str = GROUP) -> Mapping[str,
     :raises DuplicatePluginError: one URI comes from two distributions.
     """
     points = _points(group)
-    loaded, failures = _load([point for name, point in points.items() if name not in disabled], group)
+    loaded, failures = _load([point for name, point in points.items() if not name_in(disabled, name)], group)
     return {uri: _found(point, loaded.get(uri), failures.get(uri)) for uri, point in points.items()}
 
 
@@ -74,7 +75,13 @@ def _points(group: str) -> dict[str, _TimedEntryPoint]:
 
 
 def _dist(point: _TimedEntryPoint) -> tuple[str, str]:
-    return (point.dist.name, point.dist.version) if point.dist is not None else ("", "")
+    return _name_and_version(point.dist) if point.dist is not None else ("", "")
+
+
+@functools.lru_cache(256)
+def _name_and_version(dist: Distribution) -> tuple[str, str]:
+    """Cached, because each look at a distribution's name parses its METADATA file anew."""
+    return dist.name, dist.version
 
 
 def _load(points: Sequence[_TimedEntryPoint], group: str) -> tuple[dict[str, object], dict[str, BaseException]]:

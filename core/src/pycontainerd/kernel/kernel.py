@@ -10,7 +10,7 @@ from .discovery import Found, discover
 from .errors import RegistrationError, RequiredPluginError
 from .firstparty import PACKAGES
 from .initializer import Initializer, Outcome
-from .registration import Registration, is_type, split_uri
+from .registration import Registration, is_type, name_in, split_uri
 from .report import Report, Row, State, missing_first_party
 
 
@@ -108,8 +108,8 @@ class Kernel:
             "version": found.version,
             "import_seconds": found.import_seconds,
         }
-        if uri in self._settings.disabled:
-            return Row(**base, state=State.DISABLED, cause=f"disabled at {self._settings.disabled[uri]}")
+        if name := name_in(self._settings.disabled, uri):
+            return Row(**base, state=State.DISABLED, cause=f"disabled at {self._settings.disabled[name]}")
         if found.error is not None:
             return Row(
                 **base,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import attrs
@@ -25,6 +25,17 @@ def split_uri(uri: str) -> tuple[str, str]:
     if not found or not _TYPE.match(found[1]) or not _ID.match(found[2]):
         raise RegistrationError(f"{uri!r} is not a plugin URI: expected <type>.v<number>.<id>")
     return found[1], found[2]
+
+
+def name_in(names: Collection[str], uri: str) -> str:
+    """How ``names`` mentions the plugin ``uri``: by its URI or, as old configs do, by its id alone. Empty: not at all."""
+    if uri in names:
+        return uri
+    try:
+        id_ = split_uri(uri)[1]
+    except RegistrationError:
+        return ""
+    return id_ if id_ in names else ""
 
 
 def is_type(name: str) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pycontainerd import __version__
 from pycontainerd.config import Settings
 from pycontainerd.kernel import Daemon, Kernel, KernelError, State
+from pycontainerd.kernel.registration import name_in
 from pycontainerd.shim.zygote import ZygoteClient, spawn
 
 from .main import version
@@ -98,7 +99,7 @@ class Process:
         report = kernel.report
         for table in ("disabled", "required"):
             for uri, where in getattr(self._settings, table).items():
-                if uri not in report.rows:
+                if not any(name_in((uri,), known) for known in report.rows):
                     log.warning(f"{where}: {table}_plugins: {report.why(uri)}")
         for uri, registration in kernel.registrations.items():
             for sentence in self._settings.unknown_keys(uri, registration.config):

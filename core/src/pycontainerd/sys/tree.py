@@ -132,42 +132,50 @@ def remove_at(dirfd: int, name: str | bytes) -> None:
         return
     except (IsADirectoryError, PermissionError):
         pass  # unlink of a directory is EISDIR here, EPERM by POSIX
-    current = os.open(name, _SUBDIRECTORY, dir_fd=dirfd)
-    try:
-        current = _empty(current)
-    finally:
-        os.close(current)
+    _empty(os.open(name, _SUBDIRECTORY, dir_fd=dirfd))
     os.rmdir(name, dir_fd=dirfd)
 
 
-def _empty(current: int) -> int:
-    """Delete everything in the directory ``current``; returns the descriptor that stands for it now."""
-    above: list[tuple[bytes, int, int]] = []
-    while True:
-        below = _delete_files(current)
-        if below is not None:
-            status = os.fstat(current)
-            child = os.open(below, _SUBDIRECTORY, dir_fd=current)
-            above.append((below, status.st_dev, status.st_ino))
-            os.close(current)
-            current = child
-        elif above:
-            name, device, inode = above.pop()
-            parent = os.open("..", _SUBDIRECTORY, dir_fd=current)
-            os.close(current)
-            current = parent
-            status = os.fstat(current)
-            if (status.st_dev, status.st_ino) != (device, inode):
-                raise OSError(errno.EBUSY, "a directory was moved while it was being removed", os.fsdecode(name))
-            os.rmdir(name, dir_fd=current)
-        else:
-            return current
+def _empty(current: int) -> None:
+    """Delete everything in the directory ``current``, and close it.
+
+    Each directory is listed once, so the time is linear in what there is.
+    """
+    above: list[tuple[bytes, int, int, list[bytes]]] = []
+    try:
+        names = _names(current)
+        while True:
+            below = _delete_files(current, names)
+            if below is not None:
+                status = os.fstat(current)
+                child = os.open(below, _SUBDIRECTORY, dir_fd=current)
+                above.append((below, status.st_dev, status.st_ino, names))
+                os.close(current)
+                current = child
+                names = _names(current)
+            elif above:
+                name, device, inode, names = above.pop()
+                parent = os.open("..", _SUBDIRECTORY, dir_fd=current)
+                os.close(current)
+                current = parent
+                status = os.fstat(current)
+                if (status.st_dev, status.st_ino) != (device, inode):
+                    raise OSError(errno.EBUSY, "a directory was moved while it was being removed", os.fsdecode(name))
+                os.rmdir(name, dir_fd=current)
+            else:
+                return
+    finally:
+        os.close(current)
 
 
-def _delete_files(fd: int) -> bytes | None:
-    """Delete what is in the directory until there is a directory that is not empty; its name, or None."""
-    for entry in os.listdir(fd):
-        name = os.fsencode(entry)
+def _names(fd: int) -> list[bytes]:
+    return [os.fsencode(name) for name in os.listdir(fd)]
+
+
+def _delete_files(fd: int, names: list[bytes]) -> bytes | None:
+    """Delete ``names``, and take them off the list, up to a directory that is not empty; its name, or None."""
+    while names:
+        name = names.pop()
         try:
             os.unlink(name, dir_fd=fd)
             continue

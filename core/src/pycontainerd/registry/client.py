@@ -27,7 +27,7 @@ from . import aio, tokens
 from .aio import aiohttp
 from .hosts import Host, configured
 from .reference import Reference
-from .transport import GetCredentials, Opened, Transport, session, shown, status_error, tls_context
+from .transport import TRIES, GetCredentials, Opened, Transport, session, shown, status_error, tls_context
 
 CHUNK = 256 << 10  # bytes
 RESUMES = 5  # broken connections in a row without a byte between them
@@ -58,6 +58,7 @@ class Registry:
         self._headers = headers
         self._credentials = credentials
         self._opened = Opened()
+        self._good: Transport | None = None  # the host that has answered
 
     async def __aenter__(self) -> Self:
         def prepare() -> list[tuple[Host, Any]]:
@@ -79,7 +80,8 @@ class Registry:
         found = [one for one in self._opened.transports if one.host.capabilities >= set(capabilities)]
         if not found:
             raise NotFound(f"no host of {self.reference.host} is configured that can {' and '.join(capabilities)}")
-        return found
+        # Whoever answered before is asked first: a mirror that is down costs its time-out once.
+        return sorted(found, key=lambda one: one is not self._good)
 
     def _scopes(self, *, push: bool = False) -> list[str]:
         return [tokens.scope(self.reference.path, push=push)]
@@ -91,14 +93,17 @@ class Registry:
             return url
         return f"{url}?{urlencode({'ns': self.reference.host})}"  # tells a mirror whose repository it is
 
-    async def _first(self, hosts: Sequence[Transport], work: Callable[[Transport], Any]) -> Any:
+    async def _first(self, hosts: Sequence[Transport], work: Callable[[Transport, int], Any]) -> Any:
         """What ``work`` gives with the first host it succeeds with; else the error that got furthest."""
         errors: list[ContainerdError] = []
         for transport in hosts:
             try:
-                return await work(transport)
+                result = await work(transport, TRIES if transport is hosts[-1] else 1)
             except ContainerdError as exc:
                 errors.append(exc)
+            else:
+                self._good = transport
+                return result
         raise max(errors, key=lambda exc: not isinstance(exc, (Unavailable, NotFound)))
 
     async def resolve(self) -> Descriptor:
@@ -111,11 +116,13 @@ class Registry:
         found: Descriptor = await self._first(self._hosts(*capabilities), self._resolve)
         return found
 
-    async def _resolve(self, transport: Transport) -> Descriptor:
+    async def _resolve(self, transport: Transport, tries: int) -> Descriptor:
         url = self._url(transport, "manifests", self.reference.object)
         what = f"cannot resolve {self.reference}"
         for method in ("HEAD", "GET"):
-            async with transport.request(method, url, scopes=self._scopes(), headers={"Accept": _ACCEPT}) as response:
+            async with transport.request(
+                method, url, scopes=self._scopes(), headers={"Accept": _ACCEPT}, tries=tries
+            ) as response:
                 if method == "HEAD" and response.status in (403, 405, 501):
                     continue  # GET says more, or is all that it knows
                 if response.status >= 300:

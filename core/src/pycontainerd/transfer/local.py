@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pycontainerd.contracts import media_types
 from pycontainerd.contracts.content import ContentService, ContentStore
@@ -17,7 +17,6 @@ from pycontainerd.contracts.leases import LeaseService
 from pycontainerd.contracts.manifests import Index
 from pycontainerd.contracts.types import Descriptor, Scope, now
 from pycontainerd.contracts.unpack import LayerProgress, Unpacker
-from pycontainerd.registry.client import Registry
 
 from .archive import import_archive, known_platform
 from .bytestreams import Receiver, Sender
@@ -28,6 +27,9 @@ from .naming import Store
 from .progress import Event, Tell, Tracker
 from .pull import Puller, _shielded
 from .push import Pusher
+
+if TYPE_CHECKING:
+    from pycontainerd.registry.client import Registry
 
 T = TypeVar("T")
 _END: Any = object()
@@ -54,6 +56,9 @@ class LocalTransfer:
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="transfer")
         self._downloads = asyncio.Semaphore(max(1, config.max_concurrent_downloads))
         self._uploads = asyncio.Semaphore(max(1, config.max_concurrent_uploaded_layers))
+        # 1 is the Go containerd's default and means what it means there: no limit over images.
+        unpacks = config.max_concurrent_unpacks
+        self._unpacks = asyncio.Semaphore(unpacks if unpacks > 1 else WORKERS)
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -183,13 +188,14 @@ class LocalTransfer:
                 if (target.digest, config.snapshotter) in done or not known_platform(target):
                     continue
                 done.add((target.digest, config.snapshotter))
-                await self._to_end(
-                    self._call(
-                        lambda config=config, target=target: self._unpacker.unpack(
-                            scope, target, snapshotter=config.snapshotter, platform=config.platform, progress=report
+                async with self._unpacks:
+                    await self._to_end(
+                        self._call(
+                            lambda config=config, target=target: self._unpacker.unpack(
+                                scope, target, snapshotter=config.snapshotter, platform=config.platform, progress=report
+                            )
                         )
                     )
-                )
 
     async def _save(
         self, scope: Scope, store: Store, targets: Sequence[tuple[Descriptor, bool]], tell: Tell

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
@@ -14,10 +14,12 @@ from pycontainerd.contracts import media_types
 from pycontainerd.contracts.content import ContentStore, ContentWriter
 from pycontainerd.contracts.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound, Unavailable
 from pycontainerd.contracts.types import Descriptor
-from pycontainerd.registry.client import Registry
 
 from .contents import MAX_NESTING, Choice, document, is_document, label_children, label_source
 from .progress import Tracker, ref_key
+
+if TYPE_CHECKING:
+    from pycontainerd.registry.client import Registry
 
 T = TypeVar("T")
 _BUFFER = 1 << 20  # bytes handed to a worker thread at once

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
@@ -13,11 +13,13 @@ from pycontainerd.contracts import media_types
 from pycontainerd.contracts.content import ContentStore
 from pycontainerd.contracts.errors import InvalidArgument, NotFound
 from pycontainerd.contracts.types import Descriptor
-from pycontainerd.registry.client import Registry
 
 from .contents import MAX_NESTING, Choice, chunks, document, is_document
 from .progress import Tracker
 from .pull import _first, repositories
+
+if TYPE_CHECKING:
+    from pycontainerd.registry.client import Registry
 
 T = TypeVar("T")
 _END: Any = object()

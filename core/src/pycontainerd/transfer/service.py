@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import DecodeError, Message
@@ -18,15 +18,17 @@ from pycontainerd.contracts.errors import ContainerdError, InvalidArgument, NotI
 from pycontainerd.contracts.service import Call
 from pycontainerd.contracts.types import AnyValue
 from pycontainerd.registry import reference
-from pycontainerd.registry.client import Registry, anonymous
 from pycontainerd.registry.tokens import Credentials
-from pycontainerd.registry.transport import GetCredentials
 
 from .contents import Choice
 from .export import ExportOptions
 from .local import LocalTransfer
 from .naming import ImageReference, Store, Unpack
 from .progress import Event, Tell
+
+if TYPE_CHECKING:
+    from pycontainerd.registry.client import Registry
+    from pycontainerd.registry.transport import GetCredentials
 
 _UNREAD = 1000  # progress messages that a client leaves unread before it gets no more
 _ANSWER = 60.0  # seconds a client may take to answer a question for credentials
@@ -116,6 +118,8 @@ class _Sides:
 
     @contextlib.asynccontextmanager
     async def _registry(self, message: registry_pb2.OCIRegistry) -> AsyncIterator[Registry]:
+        from pycontainerd.registry.client import Registry, anonymous  # an HTTP client is much to load at start
+
         resolver = message.resolver
         credentials: GetCredentials = anonymous
         if resolver.auth_stream:

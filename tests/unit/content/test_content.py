@@ -199,3 +199,18 @@ def test_events_are_told_once(content, one):
         put(one, DATA)
     one.delete(DIGEST)
     assert content.events.seen == [("one", "ContentCreate"), ("one", "ContentDelete")]
+
+
+def test_under_isolation_a_namespace_gets_a_blob_only_by_sending_it_or_from_one_that_shares(tmp_path, database):
+    content = Content(LocalStore(str(tmp_path / "isolated")), database, Events(), isolated=True)
+    one, two = content.scoped(Scope("one")), content.scoped(Scope("two"))
+    put(one, DATA)
+    writer = two.writer("r", total=len(DATA), expected=DIGEST)
+    assert writer.status().offset == 0
+    writer.write(DATA)
+    assert writer.commit(len(DATA), DIGEST).digest == DIGEST
+    label = '{"containerd.io/namespace.shareable": "true"}'
+    database.write(lambda db: db.execute("UPDATE namespaces SET labels = ? WHERE name = 'one'", (label,)))
+    shared = content.scoped(Scope("three")).writer("r", expected=DIGEST)
+    assert shared.status().offset == len(DATA)
+    shared.close()

@@ -31,14 +31,20 @@ from .locks import KeyedLocks
 from .scoped_writer import ScopedWriter, SharedWriter
 
 MAX_REF = 4096  # bytes
+SHAREABLE = "containerd.io/namespace.shareable"
 LIFETIME = timedelta(days=1)  # of an ingest that no lease holds, as in the Go containerd
 _PAGE = 500
 
 
 class Content:
-    """`contracts.content.ContentService` over a back end and the metadata database."""
+    """`contracts.content.ContentService` over a back end and the metadata database.
 
-    def __init__(self, store: ContentStore, database: Database, events: EventBus) -> None:
+    ``isolated``: to name a blob of another namespace is not enough to get it, unless that namespace is labelled
+    shareable.
+    """
+
+    def __init__(self, store: ContentStore, database: Database, events: EventBus, *, isolated: bool = False) -> None:
+        self.isolated = isolated
         self.store = store
         self.database = database
         self.events = events
@@ -133,13 +139,28 @@ class ScopedContent:
                 self.info(expected)
                 self._hold(expected)
                 raise AlreadyExists(f"content {expected}: already exists")
-            with contextlib.suppress(NotFound):
-                found = self._store.info(expected)
-                shared = found if total in (0, found.size) else None
+            shared = self._shareable(expected, total)
         ingest = self._begin(ref, expected if shared else "")
         if shared and ingest.expected:
             return SharedWriter(self, ref, shared, partial(self._own_writer, ref))
         return ScopedWriter(self, ref, self._store.writer(ingest.backend_ref, total=total))
+
+    def _shareable(self, digest: str, total: int) -> ContentInfo | None:
+        """The blob ``digest``, if this namespace may have it for naming it."""
+        if self._service.isolated:
+            offered = self._database.read(
+                lambda db: db.execute(
+                    "SELECT 1 FROM blobs JOIN namespaces ON name = namespace WHERE digest = ?"
+                    " AND json_extract(namespaces.labels, ?) = 'true' LIMIT 1",
+                    (digest, f'$."{SHAREABLE}"'),
+                ).fetchone()
+            )
+            if offered is None:
+                return None
+        with contextlib.suppress(NotFound):
+            found = self._store.info(digest)
+            return found if total in (0, found.size) else None
+        return None
 
     def _own_writer(self, ref: str) -> ContentWriter:
         """A writer of bytes of its own, for one that began as a shared one."""

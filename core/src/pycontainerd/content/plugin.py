@@ -19,10 +19,12 @@ def _local(ctx: Context[None]) -> LocalStore:
 
 
 def _service(ctx: Context[None]) -> Content:
+    database = ctx.single("io.containerd.metadata.v1")
     return Content(
         ctx.single("io.containerd.content.v1"),
-        ctx.single("io.containerd.metadata.v1"),
+        database,
         ctx.single("io.containerd.event.v1"),
+        isolated=getattr(database, "isolated", False),  # its setting, as in the Go containerd
     )
 
 

@@ -11,10 +11,14 @@ from pycontainerd.contracts.types import EMPTY, Descriptor, Mount
 
 
 class Diff:
-    """`contracts.diff.DiffService`: the first differ that knows the media type does the work."""
+    """`contracts.diff.DiffService`: the first differ that knows the media type does the work.
 
-    def __init__(self, differs: Sequence[Differ]) -> None:
+    With ``sync`` the file system is synced after each layer even where the caller does not ask for it.
+    """
+
+    def __init__(self, differs: Sequence[Differ], *, sync: bool = False) -> None:
         self._differs = differs
+        self._sync = sync
 
     def apply(
         self, content: ContentStore, layer: Descriptor, mounts: Sequence[Mount], *, sync: bool = True
@@ -22,7 +26,7 @@ class Diff:
         refusals: list[str] = []
         for differ in self._differs:
             try:
-                return differ.apply(content, layer, mounts, sync=sync)
+                return differ.apply(content, layer, mounts, sync=sync or self._sync)
             except NotImplemented as exc:
                 refusals.append(str(exc))
         raise NotImplemented("; ".join(refusals) or "no differ is running")

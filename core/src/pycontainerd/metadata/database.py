@@ -39,12 +39,14 @@ class SqliteDatabase:
     """The database in the file ``path``; see `contracts.database.Database`.
 
     ``say`` is told, in sentences, of damage that was found and what was done about it. Without ``sync`` a commit is
-    not waited for until it is on disk: faster, and a power cut loses the latest ones.
+    not waited for until it is on disk: faster, and a power cut loses the latest ones. ``isolated`` is for the content
+    service: namespaces share no blobs by naming them.
 
     :raises FailedPrecondition: another process has it open, or a newer release wrote it.
     """
 
-    def __init__(self, path: str, say: Callable[[str], None], *, sync: bool = True) -> None:
+    def __init__(self, path: str, say: Callable[[str], None], *, sync: bool = True, isolated: bool = False) -> None:
+        self.isolated = isolated
         self._path = path
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._readers: list[sqlite3.Connection] = []

@@ -32,7 +32,8 @@ class Config:
 def _init(ctx: Context[Config]) -> SqliteDatabase:
     path = os.path.join(ctx.root, "metadata.db")
     ctx.exports["path"] = path
-    return SqliteDatabase(path, ctx.log.error, sync=not ctx.config.no_sync)
+    isolated = ctx.config.content_sharing_policy == "isolated"
+    return SqliteDatabase(path, ctx.log.error, sync=not ctx.config.no_sync, isolated=isolated)
 
 
 metadata = Registration(

@@ -27,13 +27,21 @@ class SnapshotsConfig:
     default: str = ""
 
 
+@attrs.frozen
+class NativeConfig:
+    """``root_path`` replaces the plugin's own directory."""
+
+    root_path: str = ""
+
+
 def _records(ctx: Context[None]) -> RecordStore:
     return RecordStore(ctx.single("io.containerd.metadata.v1"))
 
 
-def _native(ctx: Context[None]) -> NativeSnapshotter:
-    ctx.exports["root"] = ctx.root
-    return NativeSnapshotter(ctx.root, ctx.single("io.containerd.snapshot-records.v1").records("native"))
+def _native(ctx: Context[NativeConfig]) -> NativeSnapshotter:
+    root = ctx.config.root_path or ctx.root
+    ctx.exports["root"] = root
+    return NativeSnapshotter(root, ctx.single("io.containerd.snapshot-records.v1").records("native"))
 
 
 def _service(ctx: Context[SnapshotsConfig]) -> Snapshots:
@@ -58,7 +66,14 @@ def _rpc(ctx: Context[None]) -> SnapshotsRpc:
 records = Registration(
     type="io.containerd.snapshot-records.v1", id="sqlite", requires=("io.containerd.metadata.v1",), init=_records
 )
-native = Registration(type=_BACKENDS, id="native", requires=("io.containerd.snapshot-records.v1",), init=_native)
+native = Registration(
+    type=_BACKENDS,
+    id="native",
+    requires=("io.containerd.snapshot-records.v1",),
+    config=NativeConfig,
+    init=_native,
+    close=NativeSnapshotter.close,
+)
 service = Registration(
     type="io.containerd.service.v1",
     id="snapshots-service",

@@ -19,12 +19,13 @@ class Config:
 
     ``root_path`` replaces the plugin's own directory; ``mount_options`` are added to every overlay mount;
     ``upperdir_label`` shows a snapshot's upper directory as a label; ``sync_remove`` deletes a removed snapshot's files
-    before the removal returns.
+    before the removal returns. ``slow_chown`` is taken and changes nothing: clients map owners of a snapshot themselves.
     """
 
     root_path: str = ""
     upperdir_label: bool = False
     sync_remove: bool = False
+    slow_chown: bool = False
     mount_options: list[str] = attrs.field(factory=list)
 
 
@@ -56,4 +57,5 @@ registration = Registration(
     config=Config,
     platforms=("linux",),
     init=_init,
+    close=OverlaySnapshotter.close,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 
@@ -15,6 +16,7 @@ from pycontainerd.client.task import exec_process, load_task
 from pycontainerd.contracts.errors import DeadlineExceeded, NotFound
 from pycontainerd.contracts.runtime import Status
 from pycontainerd.oci import from_any
+from pycontainerd.testing import needs
 from pycontainerd.testing.client import eventually
 from pycontainerd.testing.daemon import Daemon
 
@@ -195,6 +197,31 @@ def test_what_crashes_leave_on_disk_is_removed(daemon: Daemon) -> None:
     daemon.start()
     for path in (half, hidden, orphan, never):
         eventually(lambda path=path: not os.path.exists(path), f"{path} goes")
+
+
+def test_tasks_of_the_go_containerd_are_taken_over(rootfs: str) -> None:
+    async def before(daemon: Daemon) -> int:
+        async with client_of(daemon) as client:
+            task = await make(client, rootfs, "taken", "io.containerd.runc.v2")
+            return await task.start()
+
+    async def after(daemon: Daemon, pid: int) -> None:
+        async with client_of(daemon) as client:
+            task = await load_task(client, "taken")
+            assert task.pid == pid
+            await task.kill(signal.SIGKILL)
+            assert (await task.wait()).status == 137
+            await task.delete()
+
+    with (
+        tempfile.TemporaryDirectory(prefix="pyc-", dir="/tmp") as directory,
+        Daemon.go(needs.command("containerd"), directory=directory) as go,
+    ):
+        pid = asyncio.run(before(go))
+        go.stop()
+        with Daemon.ours(directory=directory) as ours:
+            asyncio.run(after(ours, pid))
+            assert ours.leftovers() == []
 
 
 def test_a_shim_that_hangs_delays_nobody_else(daemon: Daemon, rootfs: str) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import pathlib
 import signal
 import uuid
 from collections.abc import Awaitable, Callable
 
 import pytest
 
+from pycontainerd.api.services.tasks.v1 import tasks_pb2 as pb
 from pycontainerd.api.types.runc.options.oci_pb2 import Options
 from pycontainerd.client import Client
 from pycontainerd.client.launch import Plan, create_rootfs_container
@@ -144,6 +147,33 @@ def test_options_of_the_runtime_reach_its_shim(our_containerd_module: Daemon, ro
     run(our_containerd_module, test)
 
 
+def test_a_task_may_live_in_the_shim_of_another(our_containerd_module: Daemon, rootfs: str, runtime: str) -> None:
+    async def test(client: Client) -> None:
+        host = await make(client, rootfs, "host", runtime)
+        await host.start()
+        path = f"{our_containerd_module.state}/io.containerd.runtime.v2.task/{client.namespace}/host/bootstrap.json"
+        address = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))["address"]  # noqa: ASYNC240
+        stub = client.stub("containerd.services.tasks.v1.Tasks")
+        for name, place in (("guest", f"ttrpc+{address}"), ("nowhere", "ttrpc+unix:///nowhere.sock"), ("odd", "vsock")):
+            await create_rootfs_container(client, rootfs, Plan(name, args=SLEEP, runtime=runtime))
+            request = pb.CreateTaskRequest(container_id=name, task_api_address=place)
+            if name == "guest":
+                await stub.unary("Create", request)
+                continue
+            with pytest.raises(ContainerdError, match=r"nowhere\.sock|not the address"):
+                await stub.unary("Create", request)
+        assert len(await client.tasks.list()) == 2
+        await client.tasks.kill("guest", signal.SIGKILL)
+        await client.tasks.wait("guest")
+        await client.tasks.delete("guest")
+        assert (await host.state()).status is Status.RUNNING
+        await host.kill(signal.SIGKILL)
+        await host.wait()
+        await host.delete()
+
+    run(our_containerd_module, test)
+
+
 def test_of_two_creations_of_one_name_one_succeeds(our_containerd_module: Daemon, rootfs: str, runtime: str) -> None:
     async def test(client: Client) -> None:
         await create_rootfs_container(client, rootfs, Plan("five", args=SLEEP, runtime=runtime))
@@ -218,8 +248,6 @@ def test_a_missing_runc_is_told_and_leaves_nothing(rootfs: str, runtime: str, tm
 
 def test_checkpoints_are_refused_with_the_reason(our_containerd_module: Daemon) -> None:
     async def test(client: Client) -> None:
-        from pycontainerd.api.services.tasks.v1 import tasks_pb2 as pb
-
         stub = client.stub("containerd.services.tasks.v1.Tasks")
         with pytest.raises(NotImplemented, match="not in this release"):
             await stub.unary("Checkpoint", pb.CheckpointTaskRequest(container_id="x"))

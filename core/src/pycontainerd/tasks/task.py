@@ -103,7 +103,8 @@ class Task:
 
     async def stop_shim(self, *, shared: bool) -> None:
         """End its shim, unless other tasks need it; a shim that does not listen is killed."""
-        shared = shared or self.guest
+        if self.guest:
+            return
         shim = self.shim
         if shim is None:
             if self.process is not None and not shared:

@@ -13,7 +13,7 @@ import attrs
 from pycontainerd.api.anys import to_any
 from pycontainerd.api.runtime.bootstrap.v1 import bootstrap_pb2 as boot
 from pycontainerd.contracts.errors import DeadlineExceeded, FailedPrecondition, Internal
-from pycontainerd.contracts.types import AnyValue
+from pycontainerd.contracts.types import EMPTY, AnyValue
 
 from .bundle import Bundle
 from .endpoint import MAX_ANSWER
@@ -30,6 +30,7 @@ class Addresses:
     grpc: str
     ttrpc: str
     version: str = ""
+    extra: Mapping[str, str] = EMPTY  # of the environment of every shim
 
     @property
     def publisher(self) -> str:
@@ -44,6 +45,7 @@ class Addresses:
             "TTRPC_ADDRESS": self.ttrpc,
             "GRPC_ADDRESS": self.grpc,
             "NAMESPACE": namespace,
+            **self.extra,
         }
 
     def arguments(self, bundle: Bundle, action: str, *, debug: bool = False) -> list[str]:

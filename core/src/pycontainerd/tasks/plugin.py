@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import attrs
+
 from pycontainerd.kernel import Context, Registration
 
 if TYPE_CHECKING:
@@ -16,12 +18,26 @@ _HANDLER = "io.containerd.runtime-handler.v1"
 _CONTAINERS = "io.containerd.service.v1.containers-service"
 
 
-async def _manager(ctx: Context[None]) -> TaskManager:
+@attrs.frozen
+class Config:
+    """Tasks.
+
+    ``platforms`` are those that containers may be of, for information; empty is this machine's. With ``sched_core``
+    each shim and its containers share a core-scheduling cookie, where the shim knows how.
+    """
+
+    platforms: list[str] = attrs.field(factory=list)
+    sched_core: bool = False
+
+
+async def _manager(ctx: Context[Config]) -> TaskManager:
     from .command import Addresses
     from .launcher import Launchers, ZygoteLauncher
     from .manager import TaskManager
 
-    addresses = Addresses(ctx.daemon.address, ctx.daemon.ttrpc_address, ctx.daemon.version)
+    extra = {"SCHED_CORE": "1"} if ctx.config.sched_core else {}
+    addresses = Addresses(ctx.daemon.address, ctx.daemon.ttrpc_address, ctx.daemon.version, extra)
+    ctx.platforms.extend(ctx.config.platforms)
     sockets = os.path.join(ctx.daemon.state, "s")
     os.makedirs(sockets, mode=0o700, exist_ok=True)
     handlers = {}
@@ -50,6 +66,7 @@ manager = Registration(
     id="task",
     requires=("io.containerd.event.v1",),
     wants=(_HANDLER,),
+    config=Config,
     init=_manager,
     close=_close,
 )

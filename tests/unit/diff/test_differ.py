@@ -11,6 +11,7 @@ import stat
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 import zstandard
@@ -291,3 +292,18 @@ def test_opaque_and_plain_whiteouts_hide_what_is_in_layers_below(snapshotter, di
     snapshotter.commit("d", "b")
     with mounted(snapshotter.view("v", "d")) as root:
         assert fingerprint(root).keys() == {"d", "d/new"}
+
+
+def test_with_an_epoch_the_same_files_make_the_same_layer(snapshotter, differ, store):
+    snapshotter.prepare("empty")
+    snapshotter.commit("c", "empty")
+    made = set()
+    for number in range(2):
+        with mounted(snapshotter.prepare(f"a{number}", "c")) as root:
+            with open(f"{root}/f", "w") as file:
+                file.write("same")
+            os.utime(f"{root}/f", ns=(0, 10**18 + number))
+        lower, upper = snapshotter.view(f"v{number}", "c"), snapshotter.mounts(f"a{number}")
+        made.add(differ.compare(store, lower, upper, epoch=datetime.fromtimestamp(1000, UTC)).digest)
+        store.delete(next(iter(made)))
+    assert len(made) == 1

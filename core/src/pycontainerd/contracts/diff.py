@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 
 from .content import ContentStore
@@ -34,10 +35,12 @@ class Differ(Protocol):
         media_type: str = "",
         ref: str = "",
         labels: Mapping[str, str] = EMPTY,
+        epoch: datetime | None = None,
     ) -> Descriptor:
         """Write the layer that turns ``lower`` into ``upper`` to ``content``.
 
-        The blob gets ``labels`` and ``containerd.io/uncompressed`` (its diffID).
+        The blob gets ``labels`` and ``containerd.io/uncompressed`` (its diffID). No time in it is later than ``epoch``,
+        so that the same files make the same layer.
         """
         ...
 
@@ -58,4 +61,5 @@ class DiffService(Protocol):
         media_type: str = "",
         ref: str = "",
         labels: Mapping[str, str] = EMPTY,
+        epoch: datetime | None = None,
     ) -> Descriptor: ...

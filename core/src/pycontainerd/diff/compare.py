@@ -8,6 +8,7 @@ import os
 import stat
 import tarfile
 from collections.abc import Iterator
+from datetime import datetime
 from typing import IO
 
 import attrs
@@ -18,6 +19,7 @@ from .whiteouts import WHITEOUT
 _XATTR = "SCHILY.xattr."
 _HIDES = WHITEOUT.decode()
 _CHUNK = 1 << 20
+_MAX_TIME = (1 << 63) - 1  # nanoseconds
 
 
 @attrs.frozen
@@ -101,8 +103,12 @@ def _xattrs(path: str) -> dict[str, bytes]:
     }
 
 
-def write_layer(lower: str, upper: str, out: IO[bytes]) -> None:
-    """Write the layer that turns ``lower`` into ``upper`` to ``out`` as an uncompressed PAX tar."""
+def write_layer(lower: str, upper: str, out: IO[bytes], epoch: datetime | None = None) -> None:
+    """Write the layer that turns ``lower`` into ``upper`` to ``out`` as an uncompressed PAX tar.
+
+    With ``epoch`` no time in it is later than that.
+    """
+    latest = _MAX_TIME if epoch is None else int(epoch.timestamp()) * 1_000_000_000
     links: dict[tuple[int, int], str] = {}
     with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT, bufsize=_CHUNK) as archive:
         for change in changes(lower, upper):
@@ -110,15 +116,16 @@ def write_layer(lower: str, upper: str, out: IO[bytes]) -> None:
                 directory, _, name = change.path.rpartition("/")
                 gone = tarfile.TarInfo(f"{directory}/{_HIDES}{name}" if directory else _HIDES + name)
                 gone.mode = 0
+                gone.mtime = 0 if epoch is None else latest // 1_000_000_000
                 archive.addfile(gone, io.BytesIO())
             elif not stat.S_ISSOCK(change.status.st_mode):
-                _add(archive, os.path.join(upper, change.path), change, links)
+                _add(archive, os.path.join(upper, change.path), change, links, latest)
 
 
-def _add(archive: tarfile.TarFile, path: str, change: Change, links: dict[tuple[int, int], str]) -> None:
+def _add(archive: tarfile.TarFile, path: str, change: Change, links: dict[tuple[int, int], str], latest: int) -> None:
     status = change.status
     assert status is not None
-    info = _info(path, change.path, status)
+    info = _info(path, change.path, status, latest)
     if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
         known = links.setdefault((status.st_dev, status.st_ino), change.path)
         if known != change.path:
@@ -130,14 +137,14 @@ def _add(archive: tarfile.TarFile, path: str, change: Change, links: dict[tuple[
         archive.addfile(info)
 
 
-def _info(path: str, name: str, status: os.stat_result) -> tarfile.TarInfo:
+def _info(path: str, name: str, status: os.stat_result, latest: int) -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     extra: dict[str, str] = {}
     mode = status.st_mode
     info.mode, info.uid, info.gid = stat.S_IMODE(mode), status.st_uid, status.st_gid
-    info.mtime = status.st_mtime_ns // 1_000_000_000
-    if status.st_mtime_ns % 1_000_000_000:
-        extra["mtime"] = f"{info.mtime}.{status.st_mtime_ns % 1_000_000_000:09d}"
+    info.mtime, fraction = divmod(min(status.st_mtime_ns, latest), 1_000_000_000)
+    if fraction:
+        extra["mtime"] = f"{info.mtime}.{fraction:09d}"
     for key, value in _xattrs(path).items():
         extra[_XATTR + key] = value.decode("utf-8", "surrogateescape")
     info.pax_headers = extra

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from pycontainerd.contracts.content import ContentStore
 from pycontainerd.contracts.diff import Differ
@@ -40,11 +41,12 @@ class Diff:
         media_type: str = "",
         ref: str = "",
         labels: Mapping[str, str] = EMPTY,
+        epoch: datetime | None = None,
     ) -> Descriptor:
         refusals: list[str] = []
         for differ in self._differs:
             try:
-                return differ.compare(content, lower, upper, media_type=media_type, ref=ref, labels=labels)
+                return differ.compare(content, lower, upper, media_type=media_type, ref=ref, labels=labels, epoch=epoch)
             except NotImplemented as exc:
                 refusals.append(str(exc))
         raise NotImplemented("; ".join(refusals) or "no differ is running")

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from datetime import datetime
 from typing import IO, Any, cast
 
 from pycontainerd.contracts import digests
@@ -72,6 +73,7 @@ class WalkingDiffer:
         media_type: str = "",
         ref: str = "",
         labels: Mapping[str, str] = EMPTY,
+        epoch: datetime | None = None,
     ) -> Descriptor:
         kind = media_type or media.OCI_LAYER_GZIP
         compressor = _compressor(kind)
@@ -84,7 +86,7 @@ class WalkingDiffer:
                 mounted(lower, self._scratch, read_only_view=True) as below,
                 mounted(upper, self._scratch, read_only_view=True) as above,
             ):
-                write_layer(below, above, cast("IO[bytes]", sink))
+                write_layer(below, above, cast("IO[bytes]", sink), epoch)
             sink.finish()
         except BaseException as exc:
             writer.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pycontainerd.api.convert import descriptor_message, descriptor_record, mount_records
+from pycontainerd.api.convert import descriptor_message, descriptor_record, moment, mount_records
 from pycontainerd.api.services.diff.v1 import diff_pb2 as pb
 from pycontainerd.contracts.content import ContentService
 from pycontainerd.contracts.diff import DiffService
@@ -35,5 +35,6 @@ class DiffRpc:
             media_type=request.media_type,
             ref=request.ref,
             labels=dict(request.labels),
+            epoch=moment(request.source_date_epoch) if request.HasField("source_date_epoch") else None,
         )
         return pb.DiffResponse(diff=descriptor_message(made))

@@ -29,7 +29,7 @@ from .hosts import Host, configured
 from .reference import Reference
 from .transport import TRIES, GetCredentials, Opened, Transport, session, shown, status_error, tls_context
 
-CHUNK = 256 << 10  # bytes
+CHUNK = 1 << 20  # bytes
 RESUMES = 5  # broken connections in a row without a byte between them
 _ACCEPT = ", ".join([*sorted(media_types.MANIFESTS | media_types.INDEXES), "*/*"])
 

@@ -34,6 +34,7 @@ from .hosts import Host
 STALLED = 60.0  # seconds without a byte
 TRIES = 4
 MAX_REDIRECTS = 10
+READ_AHEAD = 1 << 20  # bytes of a body that wait to be taken
 MAX_ERROR = 64 << 10  # bytes of an error's body
 _RETRIED = (408, 425, 429, 500, 502, 503, 504)
 _PASSED_ON = ("accept", "range")  # headers that follow a redirect to another origin
@@ -333,7 +334,12 @@ def session(context: ssl.SSLContext, dial_timeout: float) -> aiohttp.ClientSessi
     timeout = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=dial_timeout, sock_read=STALLED)
     connector = aiohttp.TCPConnector(ssl=context, limit=16)
     return aiohttp.ClientSession(
-        connector=connector, timeout=timeout, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(), trust_env=True
+        connector=connector,
+        timeout=timeout,
+        auto_decompress=False,
+        read_bufsize=READ_AHEAD,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=True,
     )
 
 

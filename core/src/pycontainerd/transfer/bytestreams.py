@@ -17,7 +17,7 @@ from pycontainerd.contracts.errors import Cancelled, ContainerdError, DataLoss, 
 from pycontainerd.contracts.types import AnyValue
 
 WINDOW = 4 << 20  # bytes granted ahead of what has been read
-PART = 32 << 10  # bytes in a message; what the Go containerd sends
+PART = 64 << 10  # bytes in a message; the window that the Go containerd grants
 _SLACK = 16 << 20  # bytes above the window; a message in flight may be one of the largest
 _UNSENT = 64  # messages that wait for the client to take them
 _DATA = "containerd.types.transfer.Data"

@@ -29,12 +29,14 @@ class Unpacker(Protocol):
         snapshotter: str = "",
         platform: Platform | None = None,
         progress: Callable[[LayerProgress], None] | None = None,
+        wait: Callable[[Descriptor], None] | None = None,
     ) -> str:
         """Unpack the manifest that ``target`` (index or manifest) has for ``platform`` (default: the machine's).
 
         Layers become committed snapshots named by chainID. The config blob gets the label
         ``containerd.io/gc.ref.snapshot.<snapshotter>`` with the last chainID, which is returned. An image without
-        layers unpacks to "".
+        layers unpacks to "". ``wait(layer)`` is called before a layer is read, and returns when it may be: so that
+        unpacking can begin while later layers are still on their way.
 
         :raises NotFound: no manifest for the platform, or content is missing.
         """

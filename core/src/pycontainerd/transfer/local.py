@@ -7,11 +7,12 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pycontainerd.contracts import media_types
 from pycontainerd.contracts.content import ContentService, ContentStore
-from pycontainerd.contracts.errors import InvalidArgument, NotFound
+from pycontainerd.contracts.errors import Aborted, InvalidArgument, NotFound
 from pycontainerd.contracts.images import Image, ImageService
 from pycontainerd.contracts.leases import LeaseService
 from pycontainerd.contracts.manifests import Index
@@ -19,6 +20,7 @@ from pycontainerd.contracts.types import Descriptor, Scope, now
 from pycontainerd.contracts.unpack import LayerProgress, Unpacker
 
 from .archive import import_archive, known_platform
+from .arrivals import Arrivals
 from .bytestreams import Receiver, Sender
 from .contents import MAX_NESTING, Choice, document, is_document, label_children
 from .export import Archive, ExportOptions
@@ -54,6 +56,7 @@ class LocalTransfer:
         self._unpacker = unpacker
         self.config = config
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="transfer")
+        self._unpack_pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="unpack")
         self._downloads = asyncio.Semaphore(max(1, config.max_concurrent_downloads))
         self._uploads = asyncio.Semaphore(max(1, config.max_concurrent_uploaded_layers))
         # 1 is the Go containerd's default and means what it means there: no limit over images.
@@ -61,7 +64,8 @@ class LocalTransfer:
         self._unpacks = asyncio.Semaphore(unpacks if unpacks > 1 else WORKERS)
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._unpack_pool):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     async def _call(self, function: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
@@ -79,11 +83,28 @@ class LocalTransfer:
             tracker = Tracker(tell, name, "downloading")
             async with tracker.reporting():
                 puller = Puller(registry, content, store.choice, self._pool, self._downloads, tracker)
-                await puller.run(target)
-                await self._unpack(scoped, [target], store, tracker)
+                await self._pull(scoped, puller, target, store, tracker)
             saved = await self._save(scoped, store, [(target, False)], tell)
         tell(Event(f"Completed pull from {what}"))
         return saved
+
+    async def _pull(self, scope: Scope, puller: Puller, target: Descriptor, store: Store, tracker: Tracker) -> None:
+        """Fetch and unpack beside each other. Whichever fails ends the other; then nothing runs any more."""
+        fetching = asyncio.create_task(puller.run(target))
+        described = asyncio.create_task(puller.arrivals.described.wait())
+        try:
+            await asyncio.wait({fetching, described}, return_when=asyncio.FIRST_COMPLETED)
+            if not fetching.done() or fetching.exception() is None:
+                await self._unpack(scope, [target], store, tracker, puller.arrivals)
+            await fetching
+        except Aborted:
+            await fetching  # its error is the cause
+            raise
+        finally:
+            puller.arrivals.end(failed=not fetching.done())
+            fetching.cancel()
+            described.cancel()
+            await _shielded(asyncio.gather(fetching, described, return_exceptions=True))
 
     async def push(self, scope: Scope, store: Store, registry: Registry, tell: Tell) -> None:
         """Push the image that ``store`` names."""
@@ -177,7 +198,14 @@ class LocalTransfer:
             raise unserved[0]
         return present
 
-    async def _unpack(self, scope: Scope, targets: Sequence[Descriptor], store: Store, tracker: Tracker) -> None:
+    async def _unpack(
+        self,
+        scope: Scope,
+        targets: Sequence[Descriptor],
+        store: Store,
+        tracker: Tracker,
+        arrivals: Arrivals | None = None,
+    ) -> None:
         done: set[tuple[str, str]] = set()
 
         def report(progress: LayerProgress) -> None:
@@ -188,14 +216,19 @@ class LocalTransfer:
                 if (target.digest, config.snapshotter) in done or not known_platform(target):
                     continue
                 done.add((target.digest, config.snapshotter))
+                work = partial(
+                    self._unpacker.unpack,
+                    scope,
+                    target,
+                    snapshotter=config.snapshotter,
+                    platform=config.platform,
+                    progress=report,
+                    wait=arrivals.wait if arrivals is not None else None,
+                )
                 async with self._unpacks:
-                    await self._to_end(
-                        self._call(
-                            lambda config=config, target=target: self._unpacker.unpack(
-                                scope, target, snapshotter=config.snapshotter, platform=config.platform, progress=report
-                            )
-                        )
-                    )
+                    # A pool of its own: who waits there for layers must not keep them from being fetched.
+                    loop = asyncio.get_running_loop()
+                    await self._to_end(loop.run_in_executor(self._unpack_pool, work), arrivals=arrivals)
 
     async def _save(
         self, scope: Scope, store: Store, targets: Sequence[tuple[Descriptor, bool]], tell: Tell
@@ -209,7 +242,7 @@ class LocalTransfer:
         return saved
 
     @staticmethod
-    async def _to_end(work: Any, receiver: Receiver | None = None) -> Any:
+    async def _to_end(work: Any, receiver: Receiver | None = None, arrivals: Arrivals | None = None) -> Any:
         """The result of ``work`` in the pool. When we are cancelled it is waited for: its clean-up needs our lease."""
         task = asyncio.ensure_future(work)
         try:
@@ -217,6 +250,8 @@ class LocalTransfer:
         except asyncio.CancelledError:
             if receiver is not None:
                 receiver.cancel()
+            if arrivals is not None:
+                arrivals.end(failed=True)
             with contextlib.suppress(Exception):
                 await _shielded(task)
             raise

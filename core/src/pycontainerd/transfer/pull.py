@@ -15,6 +15,7 @@ from pycontainerd.contracts.content import ContentStore, ContentWriter
 from pycontainerd.contracts.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound, Unavailable
 from pycontainerd.contracts.types import Descriptor
 
+from .arrivals import Arrivals
 from .contents import MAX_NESTING, Choice, document, is_document, label_children, label_source
 from .progress import Tracker, ref_key
 
@@ -36,10 +37,16 @@ class Puller:
     pool: Executor
     slots: asyncio.Semaphore
     tracker: Tracker
+    arrivals: Arrivals = attrs.Factory(Arrivals)
 
     async def run(self, target: Descriptor) -> None:
         """Fetch ``target`` and all of it that is wanted."""
-        await self._fetch_tree(target, 0)
+        try:
+            await self._fetch_tree(target, 0)
+        except BaseException:
+            self.arrivals.end(failed=True)
+            raise
+        self.arrivals.end(failed=False)
 
     async def call(self, function: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self.pool, function, *args)
@@ -58,11 +65,14 @@ class Puller:
         if is_document(target):
             children = await self.call(self._children, target, depth == 0)
             self.tracker.children(target, children)
+        children = list({one.digest: one for one in children}.values())
         reference = self.registry.reference
         await self.call(label_source, self.content, target.digest, reference.host.partition(":")[0], reference.path)
+        self.arrivals.expect(children)
+        self.arrivals.arrived(target)
         try:
             async with asyncio.TaskGroup() as group:
-                for child in {one.digest: one for one in children}.values():
+                for child in children:
                     group.create_task(self._fetch_tree(child, depth + 1))
         except BaseExceptionGroup as failed:
             raise _first(failed) from None

@@ -72,6 +72,7 @@ class Unpacker:
         snapshotter: str = "",
         platform: Platform | None = None,
         progress: Progress | None = None,
+        wait: Callable[[Descriptor], None] | None = None,
     ) -> str:
         name = snapshotter or self._snapshots.names()[0]
         backend = self._snapshots.scoped(scope, name)
@@ -84,6 +85,8 @@ class Unpacker:
         for layer in layers:
             report(LayerProgress(layer.descriptor, "waiting"))
         for layer in layers:
+            if wait is not None:
+                wait(layer.descriptor)  # before the lock: others may have the layer already
             with self._locks.held((scope.namespace, name, layer.chain_id)):
                 state = self._layer(content, backend, layer, report)
             report(LayerProgress(layer.descriptor, state))

@@ -13,6 +13,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
 
 import attrs
 from yarl import URL
@@ -29,7 +30,7 @@ from pycontainerd.contracts.types import EMPTY
 
 from . import challenge, tokens
 from .aio import aiohttp
-from .hosts import Host
+from .hosts import Host, is_local
 
 STALLED = 60.0  # seconds without a byte
 TRIES = 4
@@ -182,6 +183,7 @@ class Transport:
                     headers=sent,
                     data=body() if body is not None else None,
                     allow_redirects=False,
+                    proxy=proxy(target or self._settled(url)),
                 )
             except aiohttp.ClientConnectorSSLError as exc:
                 if target is None or not (self.host.fallback and self._is_own(str(url)) and _no_tls(exc)):
@@ -235,7 +237,12 @@ class Transport:
                     f"{self.host.host} wants the password sent in clear to {shown(one.url)}: refused"
                 )
             async with self._session.request(
-                one.method, URL(one.url, encoded=True), headers=headers, data=one.form, allow_redirects=False
+                one.method,
+                URL(one.url, encoded=True),
+                headers=headers,
+                data=one.form,
+                allow_redirects=False,
+                proxy=proxy(URL(one.url, encoded=True)),
             ) as response:
                 body = await response.content.read(tokens.MAX_ANSWER)
                 while len(body) < tokens.MAX_ANSWER and (more := await response.content.read(tokens.MAX_ANSWER)):
@@ -305,6 +312,17 @@ def _unreachable(method: str, url: str, exc: BaseException) -> ContainerdError:
     return Unavailable(f"{method} {shown(url)}: {_reason(exc)}")
 
 
+def proxy(url: URL) -> str | None:
+    """The proxy that the daemon's environment names for ``url``; this machine is reached without one.
+
+    (aiohttp's trust_env would also take credentials from root's ~/.netrc, which nobody asked for.)
+    """
+    host = url.host or ""
+    if is_local(f"[{host}]" if ":" in host else host) or proxy_bypass(f"{host}:{url.port}"):
+        return None
+    return getproxies_environment().get(url.scheme)
+
+
 def tls_context(host: Host) -> ssl.SSLContext:
     """TLS as the host is configured. Reads files.
 
@@ -339,7 +357,6 @@ def session(context: ssl.SSLContext, dial_timeout: float) -> aiohttp.ClientSessi
         auto_decompress=False,
         read_bufsize=READ_AHEAD,
         cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=True,
     )
 
 

@@ -61,7 +61,8 @@ async def find_image(client: Client, name: str) -> Image:
 
 async def _hint(client: Client, name: str) -> str:
     first, slash, _ = name.partition("/")
-    full = name if "." in first or ":" in first or first == "localhost" else ""
+    # Before the first slash is a host, if it looks like one; without a slash a colon begins a tag.
+    full = name if slash and ("." in first or ":" in first or first == "localhost") else ""
     full = full or (f"docker.io/{name}" if slash else f"docker.io/library/{name}")
     last = full.rpartition("/")[2]
     full = full if ":" in last or "@" in last else f"{full}:latest"

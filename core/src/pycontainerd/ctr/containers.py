@@ -22,7 +22,7 @@ from pycontainerd.oci.image import STOP_SIGNAL_LABEL
 
 from .context import Group, execute, labels_text, parse_duration, parse_labels
 from .options import container_options, plan
-from .output import output_option, print_json, print_rows, quiet_option
+from .output import output_option, print_data, print_rows, quiet_option
 from .run import create as create_from
 from .signals import parse_signal
 
@@ -209,15 +209,16 @@ async def _stop_ended(client: Client, name: str, force: bool) -> None:
 
 @containers.add("info")
 @click.option("--spec", is_flag=True, help="Only its runtime spec")
+@click.option("--output", "-o", type=click.Choice(("json", "yaml")), default="json", show_default=True)
 @click.argument("name")
-def info(spec: bool, name: str) -> None:
-    """Show a container's record as JSON."""
+def info(spec: bool, output: str, name: str) -> None:
+    """Show a container's record."""
 
     async def work(client: Client) -> Container:
         return await client.containers.get(name)
 
     found = execute(work)
-    print_json(from_any(found.spec) if spec else found)
+    print_data(from_any(found.spec) if spec else found, output)
 
 
 @containers.add("label")

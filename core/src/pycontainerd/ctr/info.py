@@ -35,14 +35,15 @@ def version(output: str) -> None:
 
 
 @click.command()
-def info() -> None:
-    """Show what the daemon is, as JSON."""
+@click.option("--output", "-o", type=click.Choice(("json", "yaml")), default="json", show_default=True)
+def info(output: str) -> None:
+    """Show what the daemon is."""
 
     async def work(client: Client) -> dict[str, object]:
         identity = await client.introspection.server()
         return {"server": {"uuid": identity.uuid, "pid": identity.pid, "pidns": identity.pidns}}
 
-    print_data(execute(work, namespaced=False), "json")
+    print_data(execute(work, namespaced=False), output)
 
 
 @click.group(cls=Group)

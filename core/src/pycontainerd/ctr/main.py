@@ -121,7 +121,7 @@ def main() -> None:
     """The executable."""
     debug = "--debug" in sys.argv
     try:
-        code = root.main(standalone_mode=False)
+        code = root.main(prog_name="ctr", standalone_mode=False)
         sys.stdout.flush()
     except ContainerdError as exc:
         _raise_if(debug, exc)

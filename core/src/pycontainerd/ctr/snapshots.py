@@ -15,7 +15,7 @@ from pycontainerd.contracts.snapshots import SnapshotInfo, Usage
 from pycontainerd.contracts.types import Mount, now
 
 from .context import Group, execute, labels_text, parse_labels
-from .output import human_size, output_option, print_json, print_rows
+from .output import human_size, output_option, print_data, print_json, print_rows
 
 
 @click.group(cls=Group)
@@ -50,14 +50,15 @@ def list_snapshots(output: str, filters: tuple[str, ...]) -> None:
 
 
 @snapshots.add("info")
+@click.option("--output", "-o", type=click.Choice(("json", "yaml")), default="json", show_default=True)
 @click.argument("key")
-def info(key: str) -> None:
-    """Show a snapshot's record as JSON."""
+def info(output: str, key: str) -> None:
+    """Show a snapshot's record."""
 
     async def work(client: Client) -> SnapshotInfo:
         return await _of(client).stat(key)
 
-    print_json(execute(work))
+    print_data(execute(work), output)
 
 
 @snapshots.add("usage")

@@ -173,13 +173,3 @@ def lab(request):
         asyncio.run(session(body))
 
     return run
-
-
-async def read_fifo(path, started=None):
-    """Everything that comes out of a FIFO until its writers have gone."""
-
-    def read():
-        with open(path, "rb") as file:
-            return file.read()
-
-    return await asyncio.to_thread(read)

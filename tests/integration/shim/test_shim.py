@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import subprocess
 
 import pytest
@@ -31,12 +32,23 @@ from pycontainerd.sys.mountinfo import mounts_under
 FOREVER = ("/bin/sh", "-c", "while :; do sleep 1000; done")
 
 
-async def fifo_text(path):
-    def read():
-        with open(path, "rb") as file:
-            return file.read()
+def fifo_text(path):
+    """Everything that comes out of a FIFO, which is open for reading from now on: as a client opens it before it asks."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
 
-    return await asyncio.to_thread(read)
+    def read():
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        text = b""
+        try:
+            # A FIFO hangs up only after a writer has come and gone.
+            while poll.poll(60_000) and (data := os.read(fd, 1 << 16)):
+                text += data
+        finally:
+            os.close(fd)
+        return text
+
+    return asyncio.to_thread(read)
 
 
 def process(*args, **fields):

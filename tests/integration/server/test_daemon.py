@@ -257,7 +257,7 @@ def test_a_second_daemon_on_the_same_socket_ends_and_says_why(our_containerd_mod
         ("version = 3\nroot = 5\n", ":2: root must be a str, not 5"),
         ("version = 3\ndisabled_plugins = 5\n", ":2: disabled_plugins must be a list, not 5"),
         ("version = 9\n", "version = 9 is not one this daemon reads"),
-        ("version = [\n", "config.toml: "),
+        ("version = [\n", "config.toml:2: "),
         ('version = 3\nroot = "/proc/none"\n', "cannot make the directory /proc/none"),
         (
             'version = 3\nrequired_plugins = ["io.containerd.snapshotter.v1.natvie"]\nroot = "{d}/r"\nstate = "{d}/s"\n',

@@ -1,106 +1,204 @@
-"""Reads config files: the main one, what it imports, merged as the Go containerd merges them."""
+"""Reads config files: the main one, what it imports, each brought to the latest version, then merged as Go merges them."""
 
 from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Any
 
-import attrs
 import tomli
 
-from .lines import Path, key_lines, line_of
-from .records import DEFAULT_PATH, ConfigError, Settings
+from .document import Document, Finding, Path, lookup, plain
+from .lines import key_lines, line_of
+from .migrations import LATEST, migrate, rename_aliases
+from .records import CONF_D, DEFAULT_PATH, ConfigError, Layer, Settings
 
 MAX_FILE = 4 << 20  # bytes
 MAX_FILES = 1000
 VERSIONS = (1, 2, 3, 4)
+_ADD_UP = ("disabled_plugins", "required_plugins", "imports")
+_WHOLE = ("proxy_plugins", "timeouts", "stream_processors")  # their entries are replaced, not merged
 
-
-@attrs.define
-class _Merge:
-    values: dict[str, Any] = attrs.field(factory=dict)
-    origins: dict[Path, str] = attrs.field(factory=dict)
-    files: list[str] = attrs.field(factory=list)
+OnError = Callable[[Finding], None]
 
 
 def load(path: str = "") -> Settings:
     """The configuration at ``path`` with its imports; without ``path``, the default file where there is one.
 
     Later files win over earlier ones; tables merge deep; ``disabled_plugins``, ``required_plugins`` and ``imports`` add
-    up. Files are imported once, cycles included.
+    up. Files are imported once, cycles included. Each may be of another version.
 
     :raises ConfigError: a file is missing, too large, not TOML, or of an unknown version.
     """
-    merged = _Merge()
-    if path or os.path.exists(DEFAULT_PATH):
-        _add(os.path.abspath(path or DEFAULT_PATH), merged)
-    return Settings(merged.values, merged.origins, merged.files)
+    return merge(read_layers(path))
 
 
-def _add(path: str, merged: _Merge) -> None:
-    if path in merged.files:
-        return
-    if len(merged.files) >= MAX_FILES:
-        raise ConfigError(f"{path}: more than {MAX_FILES} files are imported")
-    merged.files.append(path)
-    text = _read(path)
-    values = _parse(path, text)
-    version = values.get("version", 1 if values else 4)
+def read_layers(path: str = "", on_error: OnError | None = None) -> list[Layer]:
+    """Every file in the order in which they apply: imports after their file, breadth first.
+
+    :param on_error: gets what is wrong and reading goes on; without it the first error is raised.
+    """
+    raising = on_error or _raise
+    layers: list[Layer] = []
+    seen: set[str] = set()
+    pending = deque([os.path.abspath(path)] if path else _default_files())
+    while pending:
+        file = pending.popleft()
+        if file in seen:
+            continue
+        if len(seen) >= MAX_FILES:
+            raising(Finding("error", file, f"more than {MAX_FILES} files are imported"))
+            break
+        seen.add(file)
+        layer = _layer(file, raising)
+        if layer is not None:
+            layers.append(layer)
+            pending.extend(_imports(layer, raising))
+    return layers
+
+
+def merge(layers: Iterable[Layer]) -> Settings:
+    """What all layers say together; a later one wins."""
+    merged = Document()
+    kept = list(layers)
+    for layer in kept:
+        _merge((), layer.document.values, layer.document, merged)
+        merged.findings.extend(layer.document.findings)
+    return Settings(merged.values, merged.origins, [layer.path for layer in kept], merged.names, kept, merged.findings)
+
+
+def _default_files() -> list[str]:
+    """The default file, or, as the built-in default configuration imports them, the drop-ins alone."""
+    return [DEFAULT_PATH] if os.path.exists(DEFAULT_PATH) else sorted(glob.glob(CONF_D, include_hidden=True))
+
+
+def _raise(finding: Finding) -> None:
+    raise ConfigError(f"{finding.where}: {finding.message}" if finding.where else finding.message)
+
+
+def _layer(path: str, on_error: OnError) -> Layer | None:
+    """The file as a document of the latest version; None where it cannot be used."""
+    text = _read(path, on_error)
+    values = None if text is None else _parse(path, text, on_error)
+    if text is None or values is None:
+        return None
+    raw = Document(values, _origins(path, text, values))
+    document = rename_aliases(raw)
+    version = document.values.get("version", 1 if document.values else LATEST)
     if isinstance(version, bool) or version not in VERSIONS:
-        raise ConfigError(
-            f"{path}: version = {version!r} is not one this daemon reads ({', '.join(map(str, VERSIONS))})"
+        listed = ", ".join(map(str, VERSIONS))
+        on_error(
+            Finding(
+                "error",
+                raw.where(("version",)) or path,
+                f"version = {version!r} is not one this daemon reads ({listed})",
+            )
         )
+        return None
+    return Layer(path, version, text, raw, migrate(document, version))
+
+
+def _origins(path: str, text: str, values: dict[str, Any]) -> dict[Path, str]:
     lines = key_lines(text)
-    for key_path, line in lines.items():
-        merged.origins[key_path] = f"{path}:{line}"
-    for key in ("disabled_plugins", "required_plugins"):
+    origins = {key_path: f"{path}:{line}" for key_path, line in lines.items()}
+    for key in ("disabled_plugins", "required_plugins", "DisabledPlugins", "RequiredPlugins"):
         listed = values.get(key)
         for item in listed if isinstance(listed, list) else ():
-            merged.origins[(key, str(item))] = f"{path}:{line_of(text, lines.get((key,), 1), str(item))}"
-    imports = values.get("imports", [])
+            origins[(key, str(item))] = f"{path}:{line_of(text, lines.get((key,), 1), str(item))}"
+    return origins
+
+
+def _imports(layer: Layer, on_error: OnError) -> list[str]:
+    imports = layer.document.values.get("imports", [])
+    where = layer.document.where(("imports",)) or layer.path
     if not isinstance(imports, list) or not all(isinstance(item, str) for item in imports):
-        raise ConfigError(f"{path}:{lines.get(('imports',), 1)}: imports must be a list of paths")
-    _merge(merged.values, values)
+        on_error(Finding("error", where, "imports must be a list of paths"))
+        return []
+    found: list[str] = []
+    directory = os.path.dirname(layer.path)
     for pattern in imports:
-        wanted = os.path.join(os.path.dirname(path), pattern)
         # A pattern may match nothing; a file that is named must be there.
-        for found in sorted(glob.glob(wanted)) if glob.has_magic(pattern) else [wanted]:
-            _add(os.path.abspath(found), merged)
+        matches = (
+            sorted(glob.glob(pattern, root_dir=directory, include_hidden=True))
+            if glob.has_magic(pattern)
+            else [pattern]
+        )
+        found.extend(os.path.abspath(os.path.join(directory, match)) for match in matches)
+    return found
 
 
-def _read(path: str) -> str:
+def _read(path: str, on_error: OnError) -> str | None:
     try:
         with open(path, "rb") as handle:
             data = handle.read(MAX_FILE + 1)
     except OSError as exc:
-        raise ConfigError(f"cannot read config file {path}: {exc.strerror}") from exc
+        on_error(Finding("error", "", f"cannot read config file {path}: {exc.strerror}"))
+        return None
     if len(data) > MAX_FILE:
-        raise ConfigError(f"config file {path} is larger than {MAX_FILE} bytes")
+        on_error(Finding("error", "", f"config file {path} is larger than {MAX_FILE} bytes"))
+        return None
     try:
         return data.decode()
     except UnicodeDecodeError as exc:
-        raise ConfigError(f"config file {path} is not UTF-8: byte {exc.start}") from exc
+        on_error(Finding("error", "", f"config file {path} is not UTF-8: byte {exc.start}"))
+        return None
 
 
-def _parse(path: str, text: str) -> dict[str, Any]:
-    try:
-        return tomli.loads(text)
-    except tomli.TOMLDecodeError as exc:
-        raise ConfigError(f"{path}: {exc}") from exc
+def _parse(path: str, text: str, on_error: OnError) -> dict[str, Any] | None:
+    """The values; where errors are collected, those of the document without the lines that are no TOML."""
+    lines = text.splitlines()
+    for _ in range(20):
+        try:
+            return tomli.loads(text)
+        except tomli.TOMLDecodeError as exc:
+            number = min(exc.lineno, len(lines))
+            on_error(Finding("error", f"{path}:{exc.lineno}", str(exc)))
+            if not number or not lines[number - 1]:
+                return None
+            lines[number - 1] = ""  # and look for more
+            text = "\n".join(lines)
+        except RecursionError:
+            on_error(Finding("error", path, "tables or lists are nested too deep"))
+            return None
+    return None
 
 
-def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
+def _merge(path: Path, values: dict[str, Any], layer: Document, into: Document) -> None:
     for key, value in values.items():
-        old = into.get(key)
-        if isinstance(old, dict) and isinstance(value, dict):
-            _merge(old, value)
-        elif (
-            isinstance(old, list)
-            and isinstance(value, list)
-            and key in ("disabled_plugins", "required_plugins", "imports")
-        ):
-            into[key] = [*old, *(item for item in value if item not in old)]
-        else:
-            into[key] = value
+        here = (*path, key)
+        old = into.get(here)
+        if isinstance(value, dict) and isinstance(old, dict) and not (len(here) == 2 and path[0] in _WHOLE):
+            _claim(here, layer, into, deep=False)
+            _merge(here, value, layer, into)
+        elif here[0] in _ADD_UP and len(here) == 1 and isinstance(value, list) and isinstance(old, list):
+            into.values[key] = [*old, *(item for item in value if item not in old)]
+            _claim(here, layer, into, deep=True)
+        elif old is None or _wins(here, value, layer, into):
+            parent = lookup(into.values, path)
+            parent[key] = plain(value)
+            _claim(here, layer, into, deep=True)
+
+
+def _wins(here: Path, value: Any, layer: Document, into: Document) -> bool:
+    """Whether a value replaces another that is there."""
+    if here in layer.derived and here not in into.derived:
+        return False
+    # Outside of plugins the Go containerd cannot tell "" or 0 from a key that is not written.
+    return here[0] == "plugins" or here[0] in _WHOLE or bool(value) or not isinstance(value, (str, int, list))
+
+
+def _claim(here: Path, layer: Document, into: Document, *, deep: bool) -> None:
+    """The key (with ``deep``, all below it) now has the layer's origin and name."""
+    paths = [one for one in layer.origins if one[: len(here)] == here] if deep else [here]
+    for one in paths:
+        if one in layer.origins:
+            into.origins[one] = layer.origins[one]
+            into.names[one] = layer.name(one)
+            (into.derived.add if one in layer.derived else into.derived.discard)(one)
+
+
+def file_version(layer: Layer) -> str:
+    """``version 2``, or what that is where the file says nothing."""
+    return f"version {layer.version}" + ("" if layer.raw.values.get("version") else " (it names none)")

@@ -8,13 +8,14 @@ from typing import Any
 
 import attrs
 
+from .document import Document, Finding, Path, dotted
+
 DEFAULT_PATH = "/etc/containerd/config.toml"
+CONF_D = "/etc/containerd/conf.d/*.toml"
 DEFAULT_ROOT = "/var/lib/containerd"
 DEFAULT_STATE = "/run/containerd"
 DEFAULT_ADDRESS = "/run/containerd/containerd.sock"
 MESSAGE_SIZE = 16 << 20  # bytes; what the Go containerd allows by default
-
-Path = tuple[str, ...]
 
 
 class ConfigError(Exception):
@@ -22,12 +23,30 @@ class ConfigError(Exception):
 
 
 @attrs.frozen
+class Layer:
+    """One config file: as it is (``text``, ``raw``), and as a document of the latest version."""
+
+    path: str
+    version: int
+    text: str = attrs.field(repr=False)
+    raw: Document = attrs.field(repr=False)
+    document: Document = attrs.field(repr=False)
+
+
+@attrs.frozen
 class Settings:
-    """The merged configuration: ``values`` as TOML gave them, ``origins`` with the ``file:line`` that set each key."""
+    """The merged configuration, with the names of the latest version, whatever the versions of the files.
+
+    ``origins`` has the ``file:line`` that set each key, ``names`` what that file calls it where that is another name,
+    ``layers`` the files in the order in which they apply, ``findings`` what reading them brought up.
+    """
 
     values: Mapping[str, Any]
     origins: Mapping[Path, str]
     files: Sequence[str] = ()
+    names: Mapping[Path, Path] = attrs.field(factory=dict)
+    layers: Sequence[Layer] = ()
+    findings: Sequence[Finding] = ()
 
     def get(self, *path: str, kind: type | tuple[type, ...] = object, default: Any = None) -> Any:
         """The value at ``path``.
@@ -42,7 +61,8 @@ class Settings:
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
             names = kind if isinstance(kind, tuple) else (kind,)
             raise ConfigError(
-                f"{self.where(path)}: {'.'.join(path)} must be {_a(' or '.join(one.__name__ for one in names))}, not {value!r}"
+                f"{self.where(path)}: {dotted(self.names.get(path, path))} must be "
+                f"{_a(' or '.join('table' if one is Mapping else one.__name__ for one in names))}, not {value!r:.200}"
             )
         return value
 
@@ -86,7 +106,8 @@ class Settings:
         """
         for _ in (self.root, self.state, self.address, self.ttrpc_address, self.disabled, self.required):
             pass
-        self.get("plugins", kind=Mapping, default={})
+        for table in ("plugins", "debug", "grpc", "ttrpc", "metrics"):
+            self.get(table, kind=Mapping, default={})
         for key in ("level", "format"):
             self.get("debug", key, kind=str, default="")
 
@@ -101,47 +122,53 @@ class Settings:
     def plugin(self, uri: str, config: type[Any] | None) -> Any:
         """The table ``[plugins."<uri>"]`` as an instance of ``config`` (None where the plugin takes no config).
 
-        :raises ConfigError: a value has the wrong type; says which key in which file and line.
+        :raises ConfigError: values have the wrong type; says which keys in which file and line.
         """
         table = self.get("plugins", uri, kind=Mapping, default={})
         if config is None:
             return None
-        return config() if not table else self._structure(("plugins", uri), table, config)
+        if not table:
+            return config()
+        wrong = list(self.wrong_values(uri, config))
+        if wrong:
+            raise ConfigError("; ".join(f"{one.where}: {one.message}" for one in wrong))
+        from .typed import build
 
-    def _structure(self, path: Path, table: Mapping[str, Any], config: type[Any]) -> Any:
-        import cattrs  # only a config that says something about a plugin pays for this import
+        return build(config, table, ("plugins", uri), lambda _path, _message: None)
 
-        attrs.resolve_types(config)  # in a module with postponed annotations they are strings
-        known = {field.name: field for field in attrs.fields(config)}
-        values = {}
-        for key, value in table.items():
-            if key not in known:
-                continue
-            try:
-                values[key] = cattrs.structure(value, known[key].type or object)
-                if isinstance(value, (bool, int, float, str)) and type(values[key]) is not type(value):
-                    raise TypeError(f"{value!r} is not of the right type")
-            except Exception as exc:
-                wanted = getattr(known[key].type, "__name__", known[key].type)
-                raise ConfigError(
-                    f"{self.where((*path, key))}: [{_dotted(path)}] {key} must be {_a(str(wanted))}, not {value!r}"
-                ) from exc
-        return config(**values)
+    def wrong_values(self, uri: str, config: type[Any]) -> Iterator[Finding]:
+        """An error for each value of the plugin's table that its config class does not take."""
+        from .typed import build  # only a config that says something about a plugin pays for this import
+
+        found: list[Finding] = []
+
+        def report(path: Path, message: str) -> None:
+            said = self.names.get(path, path)
+            found.append(Finding("error", self.where(path), f"[{dotted(said[:-1])}] {said[-1]} {message}"))
+
+        table = self.get("plugins", uri, default={})
+        if isinstance(table, Mapping):
+            build(config, table, ("plugins", uri), report)
+        else:
+            report(("plugins", uri), f"must be a table, not {table!r:.200}")
+        yield from found
 
     def unknown_keys(self, uri: str, config: type[Any] | None) -> Iterator[str]:
         """A sentence for each key of the plugin's table that its config does not have."""
+        for finding in self.unknown(uri, config):
+            yield f"{finding.where}: {finding.message}" + (f"; {finding.hint}" if finding.hint else "")
+
+    def unknown(self, uri: str, config: type[Any] | None) -> Iterator[Finding]:
+        """The same as findings."""
         known = [field.name for field in attrs.fields(config)] if config is not None else []
-        for key in self.get("plugins", uri, kind=Mapping, default={}):
+        table = self.get("plugins", uri, default={})
+        for key in table if isinstance(table, Mapping) else ():
             if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
-                yield f"{self.where(('plugins', uri, key))}: unknown key {key!r} of {uri}" + (
-                    f"; did you mean {near[0]!r}?" if near else ""
-                )
+                near = difflib.get_close_matches(key.lower(), known, n=1)
+                where = self.where(("plugins", uri, key))
+                hint = f"did you mean {near[0]!r}?" if near else ""
+                yield Finding("warning", where, f"unknown key {key!r} of {uri}", hint)
 
 
 def _a(name: str) -> str:
     return f"{'an' if name[:1] in 'aeiou' else 'a'} {name}"
-
-
-def _dotted(path: Path) -> str:
-    return ".".join(f'"{part}"' if "." in part else part for part in path)

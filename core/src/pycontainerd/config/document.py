@@ -25,7 +25,8 @@ class Finding:
     hint: str = ""
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.severity}: {self.message}" + (f" ({self.hint})" if self.hint else "")
+        place = f"{self.where}: " if self.where else ""
+        return f"{place}{self.severity}: {self.message}" + (f" ({self.hint})" if self.hint else "")
 
 
 @attrs.define
@@ -71,7 +72,10 @@ class Document:
             table = table.setdefault(key, {})
             if not isinstance(table, dict):
                 return
-            self.origins.setdefault(path[:depth], self.where(like))
+            if path[:depth] not in self.origins:
+                self.origins[path[:depth]] = self.where(like)
+                if depth == len(path) - 1 and len(like) > 1 and not derived:
+                    self.names[path[:depth]] = self.name(like)[:-1]
         table[path[-1]] = value
         self.origins[path] = self.where(like)
         self.names[path] = self.name(like)

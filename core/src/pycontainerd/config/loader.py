@@ -43,16 +43,16 @@ def read_layers(path: str = "", on_error: OnError | None = None) -> list[Layer]:
     raising = on_error or _raise
     layers: list[Layer] = []
     seen: set[str] = set()
-    pending = deque([os.path.abspath(path)] if path else _default_files())
+    pending = deque((file, "") for file in ([os.path.abspath(path)] if path else _default_files()))
     while pending:
-        file = pending.popleft()
+        file, importer = pending.popleft()
         if file in seen:
             continue
         if len(seen) >= MAX_FILES:
-            raising(Finding("error", file, f"more than {MAX_FILES} files are imported"))
+            raising(Finding("error", importer, f"more than {MAX_FILES} files are imported"))
             break
         seen.add(file)
-        layer = _layer(file, raising)
+        layer = _layer(file, importer, raising)
         if layer is not None:
             layers.append(layer)
             pending.extend(_imports(layer, raising))
@@ -78,9 +78,9 @@ def _raise(finding: Finding) -> None:
     raise ConfigError(f"{finding.where}: {finding.message}" if finding.where else finding.message)
 
 
-def _layer(path: str, on_error: OnError) -> Layer | None:
+def _layer(path: str, importer: str, on_error: OnError) -> Layer | None:
     """The file as a document of the latest version; None where it cannot be used."""
-    text = _read(path, on_error)
+    text = _read(path, importer, on_error)
     values = None if text is None else _parse(path, text, on_error)
     if text is None or values is None:
         return None
@@ -110,13 +110,14 @@ def _origins(path: str, text: str, values: dict[str, Any]) -> dict[Path, str]:
     return origins
 
 
-def _imports(layer: Layer, on_error: OnError) -> list[str]:
+def _imports(layer: Layer, on_error: OnError) -> list[tuple[str, str]]:
+    """The files that the layer imports, each with the line that says so."""
     imports = layer.document.values.get("imports", [])
     where = layer.document.where(("imports",)) or layer.path
     if not isinstance(imports, list) or not all(isinstance(item, str) for item in imports):
         on_error(Finding("error", where, "imports must be a list of paths"))
         return []
-    found: list[str] = []
+    found: list[tuple[str, str]] = []
     directory = os.path.dirname(layer.path)
     for pattern in imports:
         # A pattern may match nothing; a file that is named must be there.
@@ -125,24 +126,26 @@ def _imports(layer: Layer, on_error: OnError) -> list[str]:
             if glob.has_magic(pattern)
             else [pattern]
         )
-        found.extend(os.path.abspath(os.path.join(directory, match)) for match in matches)
+        first = where.rpartition(":")[2]
+        line = line_of(layer.text, int(first) if first.isdigit() else 1, pattern)
+        found.extend((os.path.abspath(os.path.join(directory, match)), f"{layer.path}:{line}") for match in matches)
     return found
 
 
-def _read(path: str, on_error: OnError) -> str | None:
+def _read(path: str, importer: str, on_error: OnError) -> str | None:
     try:
         with open(path, "rb") as handle:
             data = handle.read(MAX_FILE + 1)
     except OSError as exc:
-        on_error(Finding("error", "", f"cannot read config file {path}: {exc.strerror}"))
+        on_error(Finding("error", importer, f"cannot read config file {path}: {exc.strerror}"))
         return None
     if len(data) > MAX_FILE:
-        on_error(Finding("error", "", f"config file {path} is larger than {MAX_FILE} bytes"))
+        on_error(Finding("error", importer, f"config file {path} is larger than {MAX_FILE} bytes"))
         return None
     try:
         return data.decode()
     except UnicodeDecodeError as exc:
-        on_error(Finding("error", "", f"config file {path} is not UTF-8: byte {exc.start}"))
+        on_error(Finding("error", importer, f"config file {path} is not UTF-8: byte {exc.start}"))
         return None
 
 

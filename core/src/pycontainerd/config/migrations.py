@@ -39,7 +39,7 @@ _RENAMED: Mapping[str, str] = {
     "io.containerd.internal.v1.restart": "io.containerd.monitor.container.v1.restart",
 }
 # Version 3's listener tables, key by key.
-_LISTENERS: Mapping[Path, Path] = {
+LISTENERS: Mapping[Path, Path] = {
     ("grpc", "address"): (*GRPC, "address"),
     ("grpc", "uid"): (*GRPC, "uid"),
     ("grpc", "gid"): (*GRPC, "gid"),
@@ -111,16 +111,16 @@ def _tables_split(document: Document) -> None:
 def _listeners_to_plugins(document: Document) -> None:
     _tables_split(document)  # files of version 3 with the names of version 2 exist
     _inherit_ttrpc(document)
-    addressed = {old[0] for old in _LISTENERS if old[1] == "address" and document.get(old)}
-    for old, new in _LISTENERS.items():
+    addressed = {old[0] for old in LISTENERS if old[1] == "address" and document.get(old)}
+    for old, new in LISTENERS.items():
         value = document.get(old)
         owner = old[0] in addressed and old[1] in ("uid", "gid")
         if _zero(value) and not owner:
             document.drop(old)  # nothing, to the Go containerd, is the same as not written
         else:
             document.move(old, new)
-    for table in ("grpc", "ttrpc", "metrics"):
-        if document.get((table,)) == {}:
+    for table in ("grpc", "ttrpc", "metrics", "plugin_dir"):
+        if document.get((table,)) in ({}, ""):
             document.drop((table,))
 
 
@@ -144,7 +144,7 @@ def _zero(value: Any) -> bool:
 
 def _late_names(document: Document) -> None:
     """In version 4 the listeners' old tables have no meaning to the Go containerd. Here they are taken, and reported."""
-    for old, new in _LISTENERS.items():
+    for old, new in LISTENERS.items():
         if document.has(old) and not _zero(document.get(old)):
             document.findings.append(
                 Finding(

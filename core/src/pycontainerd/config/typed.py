@@ -43,7 +43,8 @@ def build(config: type[Any], table: Mapping[str, Any], path: Path, report: Repor
     try:
         return config(**values)
     except Exception as exc:
-        say(_culprit(config, values, path), str(exc))
+        where = _culprit(config, values, path)
+        say(where, str(exc).removeprefix(f"{where[-1]} "))
         return None
 
 
@@ -108,7 +109,7 @@ def _list(value: Any, wanted: Any, origin: type[Any], path: Path, report: Report
         return _wrong(path, "a list", value, report)
     arguments = typing.get_args(wanted)
     item = arguments[0] if arguments else Any
-    made = [convert(one, item, path, report) for one in value]
+    made = [convert(one, item, path, lambda where, text: report(where, f"has an item that {text}")) for one in value]
     if issubclass(origin, collections.abc.Set):
         return frozenset(made) if all(isinstance(one, collections.abc.Hashable) for one in made) else made
     return tuple(made) if origin is tuple else made

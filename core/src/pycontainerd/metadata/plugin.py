@@ -18,7 +18,7 @@ def _policy(_instance: object, _attribute: object, value: str) -> None:
 
 @attrs.frozen
 class Config:
-    """As in the Go containerd.
+    """What namespaces share, and when a commit is done; as in the Go containerd.
 
     ``content_sharing_policy``: ``shared`` lets a namespace have a blob that another one has by naming its digest;
     ``isolated`` only after it has sent the bytes (the content service reads this). ``no_sync``: commits do not wait

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -11,8 +12,10 @@ API_VERSION = "2.3.0"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the daemon until it is told to stop; returns the exit status."""
+    """Run the daemon until it is told to stop, or a subcommand; returns the exit status."""
     options = _parse(argv)
+    if options.command:
+        return _command(options)
     from pycontainerd.config import ConfigError, load
 
     try:
@@ -30,13 +33,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     from .logs import configure
 
     configure(level, style)
+    log = logging.getLogger("containerd")
+    for finding in settings.findings:
+        log.log(logging.INFO if finding.severity == "note" else logging.WARNING, str(finding))
     return Process(*daemon_args).run()
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     from pycontainerd import __version__
 
-    parser = argparse.ArgumentParser(prog="containerd", description="The container daemon, as a plugin microkernel.")
+    parser = argparse.ArgumentParser(
+        prog="containerd",
+        description="The container daemon, as a plugin microkernel.",
+        epilog="Without a command the daemon starts. 'containerd config --help' has the commands for its configuration.",
+    )
     parser.add_argument("-c", "--config", default="", metavar="FILE", help="configuration file")
     parser.add_argument("-a", "--address", default="", help="socket of the gRPC API")
     parser.add_argument("--root", default="", metavar="DIR", help="persistent data")
@@ -45,7 +55,19 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "-l", "--log-level", default="", choices=["trace", "debug", "info", "warn", "error", "fatal", "panic"]
     )
     parser.add_argument("-v", "--version", action="version", version=f"containerd {version(__version__)}")
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="[config COMMAND]", help="for the configuration")
     return parser.parse_args(argv)
+
+
+def _command(options: argparse.Namespace) -> int:
+    name, *rest = options.command
+    if name == "config":
+        from pycontainerd.config.commands import main as config
+
+        return config(rest, options.config)
+    # A stray word must not start a daemon that its writer did not ask for.
+    print(f"containerd: there is no command {name!r}; 'containerd --help' shows what there is", file=sys.stderr)
+    return 2
 
 
 def version(package: str) -> str:

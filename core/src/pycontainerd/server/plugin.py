@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from pycontainerd.config.records import DEFAULT_ADDRESS
 from pycontainerd.kernel import Context, Registration
 
 from .services import explainer
@@ -18,24 +19,34 @@ MESSAGE_SIZE = 16 << 20  # bytes, both ways; the Go containerd's default
 WORKERS = 32
 
 
+def _owner(what: str) -> Any:
+    return attrs.field(default=0, metadata={"doc": f"The {what} that owns the socket."})
+
+
+def _size(what: str) -> Any:
+    return attrs.field(default=MESSAGE_SIZE, metadata={"doc": f"The largest message that is {what}, in bytes."})
+
+
 @attrs.frozen
 class GrpcConfig:
-    """The gRPC listener; ``address`` is a unix socket's path, sizes are in bytes."""
+    """The gRPC listener."""
 
-    address: str = ""
-    uid: int = 0
-    gid: int = 0
-    max_recv_message_size: int = MESSAGE_SIZE
-    max_send_message_size: int = MESSAGE_SIZE
+    address: str = attrs.field(default=DEFAULT_ADDRESS, metadata={"doc": "The path of its unix socket."})
+    uid: int = _owner("user")
+    gid: int = _owner("group")
+    max_recv_message_size: int = _size("taken")
+    max_send_message_size: int = _size("sent")
 
 
 @attrs.frozen
 class TtrpcConfig:
-    """The ttrpc listener; ``address`` is a unix socket's path."""
+    """The ttrpc listener, to which shims send their events."""
 
-    address: str = ""
-    uid: int = 0
-    gid: int = 0
+    address: str = attrs.field(
+        default="", metadata={"doc": "The path of its unix socket. Empty: that of the gRPC listener with .ttrpc added."}
+    )
+    uid: int = _owner("user")
+    gid: int = _owner("group")
 
 
 async def _grpc(ctx: Context[GrpcConfig]) -> GrpcServer:

@@ -1,0 +1,103 @@
+"""Which plugins a config may speak of: those installed, with their config classes, and those known by name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import attrs
+
+from pycontainerd.kernel.discovery import discover
+from pycontainerd.kernel.firstparty import PACKAGES
+
+# First-party plugins that have no row of their own in the kernel's list.
+_WITH = {
+    "io.containerd.cri.v1.images": "io.containerd.grpc.v1.cri",
+    "io.containerd.cri.v1.runtime": "io.containerd.grpc.v1.cri",
+    "io.containerd.podsandbox.controller.v1.runtime": "io.containerd.grpc.v1.cri",
+    "io.containerd.metrics.v1.grpc-prometheus": "io.containerd.server.v1.metrics",
+    "io.containerd.monitor.task.v1.cgroups": "io.containerd.server.v1.metrics",
+}
+FIRST_PARTY: Mapping[str, str] = PACKAGES | {uri: PACKAGES[other] for uri, other in _WITH.items()}
+
+# The Go containerd's, 1.2 to 2.3, as ids by type.
+_GO = {
+    "io.containerd.content.v1": "content",
+    "io.containerd.cri.v1": "images runtime",
+    "io.containerd.differ.v1": "blockcim cimfs erofs walking windows windows-lcow",
+    "io.containerd.event.v1": "exchange",
+    "io.containerd.gc.v1": "scheduler",
+    "io.containerd.grpc.v1": "containers content cri diff events healthcheck images introspection leases mounts namespaces"
+    " sandbox-controllers sandboxes snapshots streaming tasks transfer version",
+    "io.containerd.http.v1": "pprof prometheus",
+    "io.containerd.image-verifier.v1": "bindir",
+    "io.containerd.internal.v1": "architecture opt restart tracing",
+    "io.containerd.lease.v1": "manager",
+    "io.containerd.metadata.v1": "bolt",
+    "io.containerd.metrics.v1": "grpc-otel grpc-prometheus",
+    "io.containerd.monitor.container.v1": "restart",
+    "io.containerd.monitor.task.v1": "cgroups",
+    "io.containerd.monitor.v1": "cgroups",
+    "io.containerd.mount-handler.v1": "erofs",
+    "io.containerd.mount-manager.v1": "bolt",
+    "io.containerd.nri.v1": "nri",
+    "io.containerd.podsandbox.controller.v1": "runtime",
+    "io.containerd.runtime.v1": "linux",
+    "io.containerd.runtime.v2": "shim task",
+    "io.containerd.sandbox.controller.v1": "local podsandbox shim",
+    "io.containerd.sandbox.store.v1": "local",
+    "io.containerd.server.v1": "debug grpc grpc-tcp metrics ttrpc",
+    "io.containerd.service.v1": "containers-service content-service diff-service images-service introspection-service"
+    " leases-service namespaces-service snapshots-service tasks-service",
+    "io.containerd.shim.v1": "manager",
+    "io.containerd.snapshotter.v1": "aufs blockcim blockfile btrfs cimfs devmapper erofs native overlayfs windows windows-lcow"
+    " zfs",
+    "io.containerd.streaming.v1": "manager",
+    "io.containerd.tracing.processor.v1": "otlp",
+    "io.containerd.transfer.v1": "local",
+    "io.containerd.ttrpc.v1": "events task",
+    "io.containerd.warning.v1": "deprecations",
+}
+GO = frozenset(f"{type_}.{id_}" for type_, ids in _GO.items() for id_ in ids.split())
+
+
+@attrs.frozen
+class Plugins:
+    """What is installed: ``configs`` by URI (None: it takes no config), ``broken`` those whose import failed, and why."""
+
+    configs: Mapping[str, type[Any] | None]
+    broken: Mapping[str, str]
+    disabled: frozenset[str] = frozenset()
+
+    @property
+    def tables(self) -> dict[str, type[Any]]:
+        """The config classes of the plugins that have one."""
+        return {uri: config for uri, config in self.configs.items() if config is not None}
+
+    @property
+    def installed(self) -> frozenset[str]:
+        return frozenset({*self.configs, *self.broken, *self.disabled})
+
+    @property
+    def known(self) -> frozenset[str]:
+        return self.installed | frozenset(FIRST_PARTY) | GO
+
+    def absent(self, uri: str) -> tuple[str, str, str]:
+        """What ``uri`` is if it is not installed: a severity, a sentence, a hint."""
+        if uri in FIRST_PARTY:
+            return "note", f"{uri} is not installed", f"pip install {FIRST_PARTY[uri]}"
+        if uri in GO:
+            return "note", f"{uri} is a plugin of the Go containerd that this release does not have", ""
+        near = difflib.get_close_matches(uri, self.known, n=1, cutoff=0.7)
+        return "warning", f"{uri} is not a plugin known here", f"did you mean {near[0]}?" if near else ""
+
+
+def installed(disabled: Collection[str] = ()) -> Plugins:
+    """Import every installed plugin except those in ``disabled``, and take their config classes."""
+    found = discover(disabled)
+    return Plugins(
+        {uri: one.registration.config for uri, one in found.items() if one.registration is not None},
+        {uri: str(one.error) for uri, one in found.items() if one.error is not None},
+        frozenset(uri for uri, one in found.items() if one.registration is None and one.error is None),
+    )

@@ -18,6 +18,11 @@ RUNTIME = "io.containerd.pyrunc.v2"
 NEEDED = ("containerd", "ctr", "runc")
 
 
+def namespace(base):
+    """A namespace of its own; names of temporary directories may have underscores where identifiers may not."""
+    return os.path.basename(base).replace("_", "0")
+
+
 @pytest.fixture
 def go():
     """Debian's containerd with our executables on its PATH: a function that runs its ctr."""
@@ -46,7 +51,7 @@ def go():
         )
 
     def ctr(*arguments, check=True):
-        command = ["/usr/bin/ctr", "-a", f"{base}/c.sock", "-n", os.path.basename(base), *arguments]
+        command = ["/usr/bin/ctr", "-a", f"{base}/c.sock", "-n", namespace(base), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         if check and done.returncode:
             with open(f"{base}/log") as log:
@@ -71,7 +76,7 @@ def go():
         shutil.rmtree(base)
         for hierarchy in os.listdir("/sys/fs/cgroup"):
             with contextlib.suppress(OSError):
-                os.rmdir(f"/sys/fs/cgroup/{hierarchy}/{os.path.basename(base)}")
+                os.rmdir(f"/sys/fs/cgroup/{hierarchy}/{namespace(base)}")
 
 
 def test_the_go_containerd_runs_a_container_with_our_shim(go):
@@ -101,7 +106,7 @@ def test_the_go_containerd_keeps_a_container_in_our_shim(go):
 
 def test_what_a_killed_shim_leaves_is_removed(go):
     go("run", "-d", "--runtime", RUNTIME, "--rootfs", go.root, "dead", "/bin/sh", "-c", "while :; do sleep 1000; done")
-    bundle = f"{go.base}/state/io.containerd.runtime.v2.task/{os.path.basename(go.base)}/dead"
+    bundle = f"{go.base}/state/io.containerd.runtime.v2.task/{namespace(go.base)}/dead"
     with open(f"{bundle}/shim.pid") as file:
         os.kill(int(file.read()), 9)
     deadline = time.monotonic() + 20

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
 
@@ -10,10 +9,10 @@ from hypothesis import strategies as st
 
 from pycontainerd.api.types.event_pb2 import Envelope
 from pycontainerd.contracts.errors import ContainerdError, FailedPrecondition, NotFound
+from pycontainerd.shim import loop
 from pycontainerd.shim.publisher import Backlog
 from pycontainerd.shim.pump import Pump
 from pycontainerd.shim.reaper import exit_status
-from pycontainerd.shim.selector import PlainSelector
 from pycontainerd.shim.states import STATUS, State, check
 
 VERBS = ("start", "pause", "resume", "exec in", "kill", "update", "resize", "delete")
@@ -83,7 +82,7 @@ def moved(data, *, splice, slow):
                 rest = rest[os.write(feed, rest) :]
             except BlockingIOError:
                 pass
-            await asyncio.sleep(0)
+            await loop.sleep(0)
             try:
                 arrived.extend(os.read(end, 1000 if slow else 1 << 20))
             except BlockingIOError:
@@ -93,7 +92,7 @@ def moved(data, *, splice, slow):
             try:
                 part = os.read(end, 1 << 20)
             except BlockingIOError:
-                await asyncio.sleep(0)
+                await loop.sleep(0)
                 continue
             if not part:
                 break
@@ -102,8 +101,8 @@ def moved(data, *, splice, slow):
         os.close(end)
         return bytes(arrived)
 
-    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(PlainSelector())) as runner:
-        return runner.run(body())
+    with loop.fresh():
+        return loop.run(body())
 
 
 @pytest.mark.parametrize("splice", [False, True])
@@ -121,11 +120,11 @@ def test_a_pump_swallows_what_a_broken_sink_does_not_take():
         pump = Pump(source, sink)
         for _ in range(20):
             os.write(feed, b"x" * 4096)
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
+            await loop.sleep(0)
+            await loop.sleep(0)
         os.close(feed)
-        async with asyncio.timeout(10):
-            await pump.ended
+        assert await loop.wait([pump.ended], 10)
         assert pump.moved == 20 * 4096
 
-    asyncio.run(body())
+    with loop.fresh():
+        loop.run(body())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
@@ -13,6 +12,7 @@ from pycontainerd.contracts.errors import ContainerdError, NotFound
 from pycontainerd.contracts.types import AnyValue
 from pycontainerd.sys.mount import unmount_recursive
 
+from . import loop
 from .driver import Driver
 from .nursery import load_driver
 from .processes import read_pid
@@ -34,7 +34,7 @@ def cleanup(namespace: str, id: str, bundle: str, driver: str) -> bytes:  # noqa
     if not os.path.isdir(bundle):
         raise NotFound(f"there is no bundle {bundle}")
     try:
-        asyncio.run(_delete(found, namespace, id, bundle))
+        loop.run(_delete(found, namespace, id, bundle))
     except ContainerdError as exc:
         log.warning(f"cannot delete what is left of container {id}: {exc}")
     unmount_recursive(os.path.join(bundle, "rootfs"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import fcntl
 import os
@@ -12,6 +11,8 @@ import termios
 from typing import Self
 
 from pycontainerd.contracts.errors import DeadlineExceeded, Internal
+
+from . import loop
 
 _DEADLINE = 30.0
 
@@ -39,18 +40,8 @@ class ConsoleSocket:
         :raises DeadlineExceeded: the runtime sent none in time.
         :raises Internal: it sent something else.
         """
-        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(_DEADLINE):
-                connection, _ = await loop.sock_accept(self._socket)
-                with connection:
-                    readable = asyncio.Event()
-                    loop.add_reader(connection, readable.set)
-                    try:
-                        await readable.wait()
-                    finally:
-                        loop.remove_reader(connection)
-                    _, fds, _, _ = socket.recv_fds(connection, 4096, 4)
+            fds = await loop.within(_DEADLINE, self._receive())
         except TimeoutError:
             raise DeadlineExceeded(f"the runtime sent no terminal within {_DEADLINE:g} s") from None
         if not fds:
@@ -60,6 +51,13 @@ class ConsoleSocket:
         os.set_inheritable(fds[0], False)
         os.set_blocking(fds[0], False)
         return fds[0]
+
+    async def _receive(self) -> list[int]:
+        await loop.readable(self._socket)
+        connection, _ = self._socket.accept()
+        with connection:
+            await loop.readable(connection)
+            return socket.recv_fds(connection, 4096, 4)[1]
 
     def close(self) -> None:
         """Remove the socket."""

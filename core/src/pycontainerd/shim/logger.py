@@ -5,7 +5,6 @@ They get the output on descriptor 3, the errors on 4, and close 5 when they are 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import fcntl
 import os
@@ -14,6 +13,7 @@ from urllib.parse import SplitResult, parse_qsl
 
 from pycontainerd.contracts.errors import DeadlineExceeded, FailedPrecondition
 
+from . import loop
 from .reaper import Reaper
 
 _READY = 30.0  # seconds to become ready
@@ -25,7 +25,7 @@ _TERMINATE = 10.0  # after SIGTERM
 class Logger:
     """A running log driver."""
 
-    def __init__(self, pid: int, ended: asyncio.Future[int]) -> None:
+    def __init__(self, pid: int, ended: loop.Future[int]) -> None:
         self._pid = pid
         self._ended = ended
 
@@ -72,30 +72,23 @@ class Logger:
         return logger
 
     async def _ready(self, reading: int, uri: SplitResult) -> None:
-        loop = asyncio.get_running_loop()
-        readable = asyncio.Event()
-        loop.add_reader(reading, readable.set)
         try:
-            async with asyncio.timeout(_READY):
-                await readable.wait()
+            await loop.within(_READY, loop.readable(reading))
             word = os.read(reading, 1)
         except TimeoutError:
             raise DeadlineExceeded(f"the log driver {uri.path} was not ready within {_READY:g} s") from None
         finally:
-            loop.remove_reader(reading)
             os.close(reading)
         if word:
             return
-        await asyncio.wait([self._ended], timeout=_EXIT_SEEN)
+        await loop.wait([self._ended], _EXIT_SEEN)
         if uri.scheme == "binary-v2" or (self._ended.done() and self._ended.result()):
             raise FailedPrecondition(f"the log driver {uri.path} ended before it was ready")
 
     async def stop(self) -> None:
         """Wait for its end, which it comes to when its input ends; with SIGTERM and SIGKILL if need be."""
         for patience, number in ((_LEAVE, signal.SIGTERM), (_TERMINATE, signal.SIGKILL), (_TERMINATE, None)):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(patience):
-                    await asyncio.shield(self._ended)
+            if await loop.wait([self._ended], patience):
                 return
             if number is not None:
                 with contextlib.suppress(ProcessLookupError):

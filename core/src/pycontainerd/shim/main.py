@@ -192,7 +192,7 @@ def _answers(path: str) -> bool:
 
 
 def _leave_behind(request: ShimStart) -> None:
-    from pycontainerd.ttrpc.server import listener
+    from pycontainerd.ttrpc.sockets import listener
 
     from . import process
     from .nursery import load_driver
@@ -204,7 +204,11 @@ def _leave_behind(request: ShimStart) -> None:
     pid = os.fork()
     if pid == 0:
         try:
-            process.run(request, driver, listening)
+            process.close_descriptors(listening.fileno())
+            process.ignore_signals()
+            process.follow_the_daemon()
+            process.log_to_bundle()
+            process.run(process.Prepared(), request, driver, listening)
         finally:
             os._exit(0)
     listening.close()

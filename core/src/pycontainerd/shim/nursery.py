@@ -1,7 +1,10 @@
 """The zygote: a small process with everything imported that a shim needs, which forks a shim per request.
 
-It has one thread and no event loop. It ends when its daemon's end of the control socket closes, however the daemon
-died. Its children are the shims; SIGCHLD is ignored, so that the kernel buries them.
+It has one thread. It ends when its daemon's end of the control socket closes, however the daemon died. Its children are
+the shims; SIGCHLD is ignored, so that the kernel buries them.
+
+Between two forks it does next to nothing, and a new shim reads its request by itself: a page that the zygote writes to is
+one that the next shim does not share with those before it.
 """
 
 from __future__ import annotations
@@ -9,57 +12,56 @@ from __future__ import annotations
 import ctypes
 import gc
 import importlib
-import json
 import os
 import signal
 import socket
 import sys
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
 
-# The TLS library that asyncio would load for its own use costs more than the rest of a shim.
-_hidden = sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
-import asyncio  # noqa: E402, F401
+from pycontainerd.contracts.errors import ContainerdError, Internal, InvalidArgument, NotFound, Unavailable
+from pycontainerd.contracts.shim import ShimStart
+from pycontainerd.ttrpc.sockets import listener
 
-if _hidden is None:
-    del sys.modules["ssl"]
-
-from pycontainerd.contracts.errors import ContainerdError, Internal, InvalidArgument, NotFound, Unavailable  # noqa: E402
-from pycontainerd.contracts.shim import ShimStart  # noqa: E402
-from pycontainerd.ttrpc.server import listener  # noqa: E402
-
-from . import process  # noqa: E402
-from .protocol import MAX_MESSAGE  # noqa: E402
-from .rehearsal import rehearse  # noqa: E402
-from .title import set_title  # noqa: E402
+from . import process, protocol
+from .rehearsal import rehearse
+from .title import set_title
 
 _PYTHON = ctypes.PyDLL(None, use_errno=True)  # keeps the lock of the interpreter during a call
-_FIELDS = ("namespace", "id", "bundle", "publish_address", "socket", "driver", "debug")
+_START = protocol.encode(protocol.START, "")
 
 
 def main(descriptor: int) -> None:
     """Answer requests on the control socket until it ends."""
+    process.close_descriptors(descriptor)
     control = socket.socket(fileno=descriptor)
     control.set_inheritable(False)
+    process.ignore_signals()
+    process.follow_the_daemon()
     _name()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # of the daemon's terminal or service; the zygote ends with its daemon
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     rehearse()
+    process.log_to_bundle()
+    prepared = process.Prepared()
+    drivers: dict[str, Any] = {}
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    process.set_up_log()
     _settle()
     while True:
         try:
-            message = control.recv(MAX_MESSAGE)
+            message = control.recv(protocol.MAX_MESSAGE)
         except OSError:
             return
         if not message:
             return
-        start = _answer(control, message)
-        if start is not None:  # we are the child
-            control.close()
-            process.run(*start)
-            os._exit(0)
+        if not message.startswith(_START):
+            _load(control, message, drivers)
+            continue
+        try:
+            pid = _plain_fork()
+        except OSError as exc:
+            _tell(control, message, Unavailable(f"the zygote cannot fork: {exc.strerror}"))
+        else:
+            if pid == 0:
+                _become(control, message, prepared, drivers)
 
 
 def _name() -> None:
@@ -78,55 +80,6 @@ def _settle() -> None:
     gc.freeze()
 
 
-def _answer(control: socket.socket, message: bytes) -> tuple[ShimStart, Any, socket.socket] | None:
-    """Handle one request; in the child, what it shall run."""
-    answer: dict[str, object] = {"number": 0}
-    try:
-        fields = json.loads(message)
-        answer["number"] = fields["number"]
-        request = ShimStart(**{name: fields[name] for name in _FIELDS})
-        driver = load_driver(request.driver, fields["path"])
-        child = _fork(request)
-        if isinstance(child, socket.socket):
-            return request, driver, child
-        answer["pid"] = child
-    except ContainerdError as exc:
-        answer.update(code=exc.code, error=exc.message, hint=exc.hint)
-    except Exception as exc:
-        answer.update(code=Internal.code, error=f"the zygote failed: {type(exc).__name__}: {exc}", hint="")
-    try:
-        control.send(json.dumps(answer).encode())
-    except OSError:
-        pass  # the daemon is gone; the next recv says so
-    return None
-
-
-def load_driver(name: str, path: list[str] | None = None) -> Any:
-    """The object that ``package.module:attribute`` names.
-
-    :raises InvalidArgument: it is not such a name.
-    :raises NotFound: it cannot be imported.
-    """
-    module, separator, attribute = name.partition(":")
-    if not (module and separator and attribute):
-        raise InvalidArgument(f"driver {name!r} is not of the form package.module:attribute")
-    known = module in sys.modules
-    for directory in path or ():
-        if directory not in sys.path:
-            sys.path.append(directory)
-            importlib.invalidate_caches()
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except Exception as exc:
-        raise NotFound(
-            f"cannot import the runtime driver {name!r}: {type(exc).__name__}: {exc}",
-            hint="is the runtime's package installed in the daemon's environment?",
-        ) from exc
-    if not known:
-        _settle()
-    return found
-
-
 def _plain_fork() -> int:
     """fork(2) without what Python does after it: with one thread no lock is held and no thread state is stale, and its
     work writes to a third of a megabyte of pages that shims shall share.
@@ -140,25 +93,80 @@ def _plain_fork() -> int:
     return pid
 
 
-def _fork(request: ShimStart) -> int | socket.socket:
-    """Fork; the pid in the parent, the listening socket in the child.
+def _become(control: socket.socket, message: bytes, prepared: process.Prepared, drivers: Mapping[str, Any]) -> NoReturn:
+    """In the child: be the shim that ``message`` asks for."""
+    _, number, *fields = protocol.decode(message)
+    try:
+        request = protocol.request(fields)
+        driver = drivers[request.driver]
+        listening = _listen(request)
+    except Exception as exc:
+        _tell(control, message, exc)
+        os._exit(1)
+    _send(control, number, str(os.getpid()))
+    control.close()
+    process.run(prepared, request, driver, listening)
+    os._exit(0)
 
-    It listens before the fork: the daemon may connect as soon as it has the answer.
+
+def _load(control: socket.socket, message: bytes, drivers: dict[str, Any]) -> None:
+    """Import a driver for all shims to come."""
+    _, number, name, *path = protocol.decode(message)
+    try:
+        drivers[name] = load_driver(name, path)
+    except Exception as exc:
+        _tell(control, message, exc)
+        return
+    _settle()
+    _send(control, number, "0")
+
+
+def _tell(control: socket.socket, message: bytes, exc: Exception) -> None:
+    """Answer with an error."""
+    error = exc if isinstance(exc, ContainerdError) else Internal(f"the zygote failed: {type(exc).__name__}: {exc}")
+    _send(control, protocol.decode(message)[1], "", error.code, error.message, error.hint)
+
+
+def _send(control: socket.socket, *fields: str) -> None:
+    try:
+        control.send(protocol.encode(*fields))
+    except OSError:
+        return  # the daemon is gone; the next recv says so
+
+
+def load_driver(name: str, path: Sequence[str] = ()) -> Any:
+    """The object that ``package.module:attribute`` names.
+
+    :raises InvalidArgument: it is not such a name.
+    :raises NotFound: it cannot be imported.
+    """
+    module, separator, attribute = name.partition(":")
+    if not (module and separator and attribute):
+        raise InvalidArgument(f"driver {name!r} is not of the form package.module:attribute")
+    for directory in path:
+        if directory not in sys.path:
+            sys.path.append(directory)
+            importlib.invalidate_caches()
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except Exception as exc:
+        raise NotFound(
+            f"cannot import the runtime driver {name!r}: {type(exc).__name__}: {exc}",
+            hint="is the runtime's package installed in the daemon's environment?",
+        ) from exc
+
+
+def _listen(request: ShimStart) -> socket.socket:
+    """The socket of a new shim. It listens before the request is answered: the daemon may connect at once.
+
+    :raises NotFound: there is no bundle.
+    :raises Unavailable: it cannot be bound.
     """
     if not os.path.isdir(request.bundle):
         raise NotFound(f"cannot start a shim for {request.id!r}: there is no bundle {request.bundle}")
     bound = listener(request.socket)
-    try:
-        bound.listen(128)
-        pid = _plain_fork()
-    except OSError as exc:
-        bound.close()
-        os.unlink(request.socket)
-        raise Unavailable(f"cannot start a shim for {request.id!r}: fork: {exc.strerror}") from exc
-    if pid == 0:
-        return bound
-    bound.close()
-    return pid
+    bound.listen(128)
+    return bound
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ctypes
 import os
@@ -10,7 +9,7 @@ from collections.abc import Callable
 
 from pycontainerd.sys.libc import check, encode
 
-from . import cgroup
+from . import cgroup, loop
 
 _IN_MODIFY = 2
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -23,7 +22,7 @@ class Watcher:
         self._fd = fd
         self._read = read
         self._on_oom = on_oom
-        asyncio.get_running_loop().add_reader(fd, self._ready)
+        loop.current().add_reader(fd, self._ready)
 
     def _ready(self) -> None:
         try:
@@ -42,7 +41,7 @@ class Watcher:
             # What has happened already but not been read is still told: the last OOM kill ends the container.
             self._ready()
         if self._fd >= 0:
-            asyncio.get_running_loop().remove_reader(self._fd)
+            loop.current().remove_reader(self._fd)
             os.close(self._fd)
             self._fd = -1
 

@@ -1,23 +1,20 @@
-"""Becoming a shim: what a fresh copy of the zygote does first, and its event loop."""
+"""A shim as a process: what is made before the fork, what becomes of the fork, and serving until the end."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import gc
 import logging
 import os
 import signal
 import socket
-from collections.abc import Coroutine
-from typing import Any
 
 from pycontainerd.contracts.shim import ShimStart
-from pycontainerd.ttrpc.server import Server
 
+from . import loop
 from .driver import Driver
 from .publisher import Publisher
-from .selector import PlainSelector
+from .rpc import Server
 from .service import services
 from .shim import Shim
 from .title import set_title
@@ -25,8 +22,8 @@ from .title import set_title
 log = logging.getLogger("containerd.shim")
 
 _DESCRIPTORS = 1 << 20
-_OOM_SCORE_ADJ = -999  # containers are to be killed before what keeps them
 _COLLECT = (20000, 50, 100)  # garbage is rare here, and a collection writes to every page with objects
+_MAX_SCORE = 1000
 
 
 class BundleLog(logging.Handler):
@@ -39,18 +36,28 @@ class BundleLog(logging.Handler):
                 file.write(f"{record.levelname.lower()}: {self.format(record)}\n")
 
 
-def set_up_log() -> None:
-    """In the zygote already: it is the same for all shims."""
-    root = logging.getLogger()
-    if not any(isinstance(handler, BundleLog) for handler in root.handlers):
-        root.handlers[:] = [BundleLog()]
+class Prepared:
+    """A shim that does not know yet whose: all that can be made before the fork."""
+
+    def __init__(self) -> None:
+        self.publisher = Publisher()
+        self.shim = Shim(self.publisher)
+        self.server = Server(services(self.shim))
+
+    def assign(self, request: ShimStart, driver: Driver) -> None:
+        """Now it knows."""
+        self.publisher.assign(request.publish_address, request.namespace)
+        self.shim.assign(request.namespace, driver)
 
 
-def run(request: ShimStart, driver: Driver, listening: socket.socket) -> None:
+def run(prepared: Prepared, request: ShimStart, driver: Driver, listening: socket.socket) -> None:
     """Be the shim of ``request`` until it is told to shut down."""
     try:
-        detach(request, listening.fileno())
-        _run(serve(request, driver, listening))
+        detach(request)
+        prepared.assign(request, driver)
+        gc.set_threshold(*_COLLECT)
+        gc.enable()
+        loop.run(serve(prepared, request, listening))
     except Exception:
         log.exception("the shim failed")
     finally:
@@ -58,25 +65,15 @@ def run(request: ShimStart, driver: Driver, listening: socket.socket) -> None:
             os.unlink(request.socket)
 
 
-def detach(request: ShimStart, *keep: int) -> None:
-    """Leave the session, the directory, the descriptors and the signals of whom this was forked from."""
+def detach(request: ShimStart) -> None:
+    """Leave the session, the directory and the standard streams of whom this was forked from."""
     os.setsid()
     os.umask(0o022)
     os.chdir(request.bundle)
-    null = os.open("/dev/null", os.O_RDWR)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
-    first = 3
-    for fd in sorted(keep):
-        os.closerange(first, fd)
-        first = fd + 1
-    os.closerange(first, _DESCRIPTORS)
-    # A shim ends when its daemon says so; whoever signals a whole group does not mean the containers' keeper.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
-        signal.signal(number, signal.SIG_IGN)
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-        file.write(str(_OOM_SCORE_ADJ))
-    set_up_log()
+    os.close(null)
     set_title(
         "containerd-shim",
         f"containerd-shim -namespace {request.namespace} -id {request.id} -bundle {request.bundle}",
@@ -85,24 +82,48 @@ def detach(request: ShimStart, *keep: int) -> None:
         logging.getLogger().setLevel(logging.DEBUG)
 
 
-def _run(main: Coroutine[Any, Any, None]) -> None:
-    """`asyncio.run` in a few lines: every object that its comfort touches is another page that a shim does not share."""
-    loop = asyncio.SelectorEventLoop(PlainSelector())
-    asyncio.set_event_loop(loop)
-    loop.run_until_complete(main)
-
-
-async def serve(request: ShimStart, driver: Driver, listening: socket.socket) -> None:
+async def serve(prepared: Prepared, request: ShimStart, listening: socket.socket) -> None:
     """Serve until `Shim.stopping`."""
-    publisher = Publisher(request.publish_address, request.namespace)
-    shim = Shim(request.namespace, driver, publisher)
+    shim, server = prepared.shim, prepared.server
     shim.reaper.install(subreaper=True)
-    gc.set_threshold(*_COLLECT)
-    gc.enable()
-    server = Server(services(shim))
-    await server.serve(listening)
+    server.serve(listening)
     await shim.stopping.wait()
     with contextlib.suppress(FileNotFoundError):
         os.unlink(request.socket)
     await server.shutdown(grace=0.5)
     await shim.close()
+
+
+def ignore_signals() -> None:
+    """A shim ends when its daemon says so; whoever signals a whole group does not mean the containers' keeper."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def close_descriptors(*keep: int) -> None:
+    """Close all above standard error but ``keep``."""
+    first = 3
+    for fd in sorted(keep):
+        os.closerange(first, fd)
+        first = fd + 1
+    os.closerange(first, _DESCRIPTORS)
+
+
+def log_to_bundle() -> None:
+    """From now on what is logged goes to the working directory, which for a shim is its bundle."""
+    logging.basicConfig(level=logging.WARNING, handlers=[BundleLog()], force=True)
+
+
+def follow_the_daemon() -> None:
+    """Be killed for want of memory just before the daemon would be.
+
+    Containers inherit this score unless their spec says otherwise, so a shim must not hide behind one that is lower.
+    """
+    try:
+        with open("/proc/self/oom_score_adj", "r+", encoding="ascii") as file:
+            score = min(int(file.read()) + 1, _MAX_SCORE)
+            file.seek(0)
+            file.write(str(score))
+    except (OSError, ValueError) as exc:
+        log.debug(f"cannot adjust the OOM score: {exc}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Mapping
 
@@ -11,6 +10,7 @@ import attrs
 from pycontainerd.contracts.errors import ContainerdError, FailedPrecondition, Internal, NotFound
 from pycontainerd.contracts.runtime import Stdio
 
+from . import loop
 from .driver import Runtime
 from .reaper import Ended
 from .states import State, check
@@ -31,7 +31,7 @@ class Process:
     exit: Ended | None = None
     starting: bool = False  # its exit, should it come, waits until the start has been told
     early: Ended | None = None
-    finished: asyncio.Event = attrs.field(factory=asyncio.Event)
+    finished: loop.Event = attrs.field(factory=loop.Event)
 
     @property
     def name(self) -> str:
@@ -83,10 +83,10 @@ class Container:
     init: Process = attrs.field(init=False)
     execs: dict[str, Process] = attrs.field(factory=dict)
     active: int = 0  # execs being started or running
-    quiet: asyncio.Event = attrs.field(factory=asyncio.Event)  # set when `active` falls to 0
+    quiet: loop.Event = attrs.field(factory=loop.Event)  # set when `active` falls to 0
     init_ended: bool = False
     pausing: bool = False
-    lock: asyncio.Lock = attrs.field(factory=asyncio.Lock)
+    lock: loop.Lock = attrs.field(factory=loop.Lock)
 
     def process(self, exec_id: str) -> Process:
         """The process of that id.

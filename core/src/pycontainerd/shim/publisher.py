@@ -5,8 +5,6 @@ When too many wait, the oldest that is not an exit goes first: an exit that is n
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 import time
 from collections import deque
@@ -20,8 +18,10 @@ from pycontainerd.api.events import task_pb2 as events
 from pycontainerd.api.services.ttrpc.events.v1.events_pb2 import ForwardRequest
 from pycontainerd.api.types.event_pb2 import Envelope
 from pycontainerd.contracts.errors import ContainerdError, InvalidArgument
-from pycontainerd.ttrpc.client import Client
-from pycontainerd.ttrpc.server import TTRPC_NAMESPACE_HEADER
+from pycontainerd.ttrpc.dispatch import TTRPC_NAMESPACE_HEADER
+
+from . import loop
+from .rpc import Client
 
 log = logging.getLogger("containerd.shim")
 
@@ -80,12 +80,16 @@ class Backlog:
 class Publisher:
     """Forwards the events of one namespace to the daemon's ttrpc socket at ``address``."""
 
-    def __init__(self, address: str, namespace: str) -> None:
-        self._path = address.removeprefix("unix://")
-        self._namespace = namespace
+    def __init__(self, address: str = "", namespace: str = "") -> None:
+        self.assign(address, namespace)
         self._backlog = Backlog()
         self._client: Client | None = None
-        self._sender: asyncio.Task[None] | None = None
+        self._sender: loop.Task[None] | None = None
+
+    def assign(self, address: str, namespace: str) -> None:
+        """Whose events they are, and who gets them."""
+        self._path = address.removeprefix("unix://")
+        self._namespace = namespace
 
     def publish(self, event: Message) -> None:
         """Queue an event; the time is now."""
@@ -96,7 +100,7 @@ class Publisher:
             return
         self._backlog.add(envelope)
         if self._sender is None or self._sender.done():
-            self._sender = asyncio.ensure_future(self._send())
+            self._sender = loop.spawn(self._send())
 
     async def _send(self) -> None:
         pause = _FIRST_PAUSE
@@ -109,14 +113,14 @@ class Publisher:
                 log.warning(f"the daemon refused an event {envelope.topic}: {exc}")
             except ContainerdError as exc:
                 log.debug(f"cannot deliver an event {envelope.topic}, trying again: {exc}")
-                await asyncio.sleep(pause)
+                await loop.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 continue
             self._backlog.done(envelope)
 
     async def _forward(self, envelope: Envelope) -> None:
         if self._client is None or self._client.closed:
-            self._client = await Client.connect(self._path, timeout=_DEADLINE, name="the daemon")
+            self._client = Client.connect(self._path, name="the daemon")
         await self._client.call(
             SERVICE,
             "Forward",
@@ -129,8 +133,6 @@ class Publisher:
     async def close(self, grace: float = 2.0) -> None:
         """Deliver what waits if that goes within ``grace`` seconds, then hang up."""
         if self._sender is not None and not self._sender.done():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(grace):
-                    await self._sender
+            await loop.wait([self._sender], grace)
         if self._client is not None:
             self._client.close()

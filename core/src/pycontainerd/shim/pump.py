@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import fcntl
 import os
 import struct
 import termios
+
+from . import loop
 
 _CHUNK = 16 << 10  # what is copied through memory at once; more goes by splice, which takes none
 _SPLICE = 1 << 20
@@ -22,7 +23,7 @@ class Pump:
     """
 
     def __init__(self, source: int, sink: int, *, splice: bool = False) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop.current()
         self._source = source
         self._sink = sink
         self._splice = splice
@@ -30,7 +31,7 @@ class Pump:
         self._waiting = False
         self._broken = False
         self.moved = 0
-        self.ended: asyncio.Future[None] = self._loop.create_future()
+        self.ended: loop.Future[None] = loop.Future()
         self._loop.add_reader(source, self._readable)
 
     def _readable(self) -> None:

@@ -5,7 +5,6 @@ One place waits for all of them, because a shim is a subreaper: who waits for a 
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import errno
 import os
@@ -17,6 +16,8 @@ import attrs
 
 from pycontainerd.contracts.errors import NotFound, Unavailable
 from pycontainerd.sys.libc import check
+
+from . import loop
 
 _PR_SET_CHILD_SUBREAPER = 36
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -43,13 +44,13 @@ class Reaper:
 
     def __init__(self, on_exit: Callable[[int, Ended], None]) -> None:
         self._on_exit = on_exit
-        self._waiting: dict[int, asyncio.Future[int]] = {}
+        self._waiting: dict[int, loop.Future[int]] = {}
 
     def install(self, *, subreaper: bool = False) -> None:
         """Begin; on the running event loop. ``subreaper``: orphans below this process come to it."""
         if subreaper:
             check(_LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl(PR_SET_CHILD_SUBREAPER)")
-        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self.reap)
+        loop.current().on_child(self.reap)
         self.reap()
 
     def reap(self) -> None:
@@ -74,7 +75,7 @@ class Reaper:
         descriptors: Mapping[int, int] | None = None,
         environment: Mapping[str, str] | None = None,
         hint: str = "",
-    ) -> tuple[int, asyncio.Future[int]]:
+    ) -> tuple[int, loop.Future[int]]:
         """Start a program: its pid and its exit status to come.
 
         ``descriptors`` says which of ours become which of its (0 to 2 are /dev/null otherwise). They must have numbers
@@ -95,6 +96,6 @@ class Reaper:
         except OSError as exc:
             kind = NotFound if exc.errno in (errno.ENOENT, errno.EACCES, errno.ENOTDIR) else Unavailable
             raise kind(f"cannot run {argv[0]}: {exc.strerror}", hint=hint) from exc
-        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        future: loop.Future[int] = loop.Future()
         self._waiting[pid] = future
         return pid, future

@@ -6,30 +6,27 @@ shims share, instead of once in each.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import logging
 import os
 import shutil
 import signal
-import socket
 import tempfile
 from collections.abc import Sequence
 
 from google.protobuf.empty_pb2 import Empty
 
 from pycontainerd.api.runtime.task.v3 import shim_pb2 as pb
+from pycontainerd.contracts.shim import ShimStart
 from pycontainerd.contracts.types import AnyValue
-from pycontainerd.ttrpc.client import Client
-from pycontainerd.ttrpc.server import Server
+from pycontainerd.ttrpc.sockets import listener
 
+from . import loop
 from .driver import Streams
-from .publisher import Publisher
+from .process import Prepared
 from .reaper import Reaper
-from .selector import PlainSelector
-from .service import services
-from .shim import Shim
+from .rpc import Client
 
 log = logging.getLogger("containerd.shim")
 
@@ -99,8 +96,8 @@ def rehearse() -> None:
     try:
         with open(os.path.join(directory, "config.json"), "w", encoding="ascii") as file:
             json.dump({"linux": {"namespaces": [{"type": "pid"}]}}, file)
-        with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(PlainSelector())) as runner:
-            runner.run(_lives(directory))
+        with loop.fresh():
+            loop.run(_lives(directory))
     except Exception as exc:
         log.warning(f"the zygote could not rehearse, shims will take more memory: {type(exc).__name__}: {exc}")
     finally:
@@ -108,26 +105,27 @@ def rehearse() -> None:
 
 
 async def _lives(directory: str) -> None:
-    publisher = Publisher(os.path.join(directory, "nobody"), "rehearsal")
-    shim = Shim("rehearsal", _Nothing(directory), publisher)
-    shim.reaper.install(subreaper=True)
-    server = Server(services(shim))
-    ours, theirs = socket.socketpair()
-    await server.attach(theirs)
-    client = await Client.attach(ours)
+    prepared = Prepared()
+    request = ShimStart(_ID, _ID, directory, os.path.join(directory, "nobody"), os.path.join(directory, "s"), "")
+    prepared.assign(request, _Nothing(directory))
+    prepared.shim.reaper.install(subreaper=True)
+    bound = listener(request.socket)
+    bound.listen(1)
+    prepared.server.serve(bound)
+    client = Client.connect(request.socket, name="the rehearsal")
     try:
         for _ in range(_TURNS):
             await _life(client, directory)
     finally:
         client.close()
-        await publisher.close(grace=0)
-        await server.shutdown(grace=0)
+        await prepared.publisher.close(grace=0)
+        await prepared.server.shutdown(grace=0)
 
 
 async def _life(client: Client, bundle: str) -> None:
     created = await client.call(_TASK, "Create", pb.CreateTaskRequest(id=_ID, bundle=bundle), pb.CreateTaskResponse)
     try:
-        waiting = asyncio.ensure_future(client.call(_TASK, "Wait", pb.WaitRequest(id=_ID), pb.WaitResponse))
+        waiting = loop.spawn(client.call(_TASK, "Wait", pb.WaitRequest(id=_ID), pb.WaitResponse))
         await client.call(_TASK, "Start", pb.StartRequest(id=_ID), pb.StartResponse)
         await client.call(_TASK, "State", pb.StateRequest(id=_ID), pb.StateResponse)
         await client.call(_TASK, "Connect", pb.ConnectRequest(id=_ID), pb.ConnectResponse)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -16,7 +15,7 @@ from pycontainerd.api.types.runtimeoptions.v1.api_pb2 import Options as GenericO
 from pycontainerd.contracts.errors import ContainerdError, FailedPrecondition, Internal, InvalidArgument, NotFound
 from pycontainerd.contracts.types import AnyValue
 
-from . import runtime_log
+from . import loop, runtime_log
 from .driver import Streams
 from .reaper import Reaper
 
@@ -189,9 +188,8 @@ class RuncRuntime:
 
     async def pids(self) -> Sequence[int]:
         reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        loop = asyncio.get_running_loop()
         text = bytearray()
-        ended = loop.create_future()
+        ended: loop.Future[None] = loop.Future()
 
         def ready() -> None:
             try:
@@ -202,7 +200,7 @@ class RuncRuntime:
             if not data and not ended.done():
                 ended.set_result(None)
 
-        loop.add_reader(reading, ready)
+        loop.current().add_reader(reading, ready)
         try:
             high = _above(writing)
             os.set_blocking(high, True)
@@ -215,7 +213,7 @@ class RuncRuntime:
             await self._finish("ps", running, self._log)
             await ended
         finally:
-            loop.remove_reader(reading)
+            loop.current().remove_reader(reading)
             for fd in (reading, writing):
                 if fd >= 0:
                     os.close(fd)
@@ -228,7 +226,7 @@ class RuncRuntime:
         log = log or self._log
         await self._finish(verb, self._start(verb, list(arguments), streams or Streams(), log), log)
 
-    def _start(self, verb: str, arguments: list[str], streams: Streams, log: str) -> tuple[asyncio.Future[int], int]:
+    def _start(self, verb: str, arguments: list[str], streams: Streams, log: str) -> tuple[loop.Future[int], int]:
         command = [self.binary, "--root", self._root, "--log", log, "--log-format", "json"]
         if self._options.systemd_cgroup:
             command.append("--systemd-cgroup")
@@ -242,7 +240,7 @@ class RuncRuntime:
             raise FailedPrecondition(f"cannot {verb} container {self._id}: {exc.message}", hint=exc.hint) from exc
         return ended, begin
 
-    async def _finish(self, verb: str, running: tuple[asyncio.Future[int], int], log: str) -> None:
+    async def _finish(self, verb: str, running: tuple[loop.Future[int], int], log: str) -> None:
         ended, begin = running
         status = await ended
         if status:

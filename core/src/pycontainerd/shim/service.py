@@ -6,7 +6,6 @@ a container.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Coroutine
 from typing import Any as AnyType
@@ -26,7 +25,7 @@ from pycontainerd.contracts.errors import NotFound, NotImplemented
 from pycontainerd.contracts.runtime import Status, Stdio, TaskCreation
 from pycontainerd.contracts.service import Call, RpcService
 
-from . import cgroup, stats
+from . import cgroup, loop, stats
 from .processes import Process
 from .shim import Shim, stamp
 from .states import STATUS, State, check
@@ -41,13 +40,10 @@ class TaskService:
         self.SERVICE = service
         self._shim = shim
         self._pb = pb
-        self._under_way: set[asyncio.Task[AnyType]] = set()
 
     async def _finish(self, work: Coroutine[AnyType, AnyType, T]) -> T:
-        task = asyncio.ensure_future(work)
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-        return await asyncio.shield(task)
+        # Waiting for a task does not cancel it: it goes on when the caller has hung up.
+        return await loop.spawn(work)
 
     async def Create(self, request: v3.CreateTaskRequest, call: Call) -> AnyType:
         creation = TaskCreation(

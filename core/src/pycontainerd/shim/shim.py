@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import logging
@@ -27,7 +26,7 @@ from pycontainerd.contracts.service import validate_identifier
 from pycontainerd.contracts.types import Mount
 from pycontainerd.sys.mount import mount_all, translate, unmount_recursive
 
-from . import cgroup, oom
+from . import cgroup, loop, oom
 from .driver import Driver
 from .processes import Container, Process, read_pid, shares_pids
 from .publisher import Publisher
@@ -50,19 +49,24 @@ def stamp(nanoseconds: int) -> Timestamp:
 class Shim:
     """Everything a shim knows. Use from its event loop."""
 
-    def __init__(self, namespace: str, driver: Driver, publisher: Publisher) -> None:
-        self.namespace = namespace
+    namespace: str
+    _driver: Driver
+
+    def __init__(self, publisher: Publisher) -> None:
         self.containers: dict[str, Container] = {}
-        self.stopping = asyncio.Event()
+        self.stopping = loop.Event()
         self.reaper = Reaper(self._child_ended)
-        self._driver = driver
         self._publisher = publisher
         self._creating: set[str] = set()
         self._running: dict[int, Process] = {}
         self._starts = 0
         self._unclaimed: dict[int, Ended] = {}  # ends of children that nobody has claimed yet, while something starts
         self._watchers: dict[str, oom.Watcher] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+
+    def assign(self, namespace: str, driver: Driver) -> None:
+        """Whose containers they are to be, and how they are made."""
+        self.namespace = namespace
+        self._driver = driver
 
     def container(self, id: str) -> Container:  # noqa: A002
         """:raises NotFound: there is no such container."""
@@ -117,9 +121,7 @@ class Shim:
             process.container.exec_over()
         else:
             process.container.init_ended = True
-            task = asyncio.ensure_future(self._container_over(process, exit))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            loop.spawn(self._container_over(process, exit))
 
     async def _container_over(self, init: Process, exit: Ended) -> None:  # noqa: A002
         """The end of a container is told last, after that of every process in it."""

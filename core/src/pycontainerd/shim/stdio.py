@@ -6,10 +6,10 @@ itself gets pipes and never a client's FIFO.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import stat
+import time
 from collections.abc import Sequence
 from urllib.parse import SplitResult, urlsplit
 
@@ -18,6 +18,7 @@ from pycontainerd.contracts.runtime import Stdio
 from pycontainerd.sys.mount import translate
 
 from . import console as consoles
+from . import loop
 from .driver import Streams
 from .logger import Logger
 from .pump import Pump
@@ -160,11 +161,10 @@ class ProcessIO:
 
     async def drain(self) -> None:
         """Wait until all output has arrived, then close everything."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + _DRAIN
-        while (left := [pump for pump in self._outputs if not pump.ended.done()]) and loop.time() < end:
+        end = time.monotonic() + _DRAIN
+        while (left := [pump for pump in self._outputs if not pump.ended.done()]) and time.monotonic() < end:
             before = sum(pump.moved for pump in left)
-            await asyncio.wait([pump.ended for pump in left], timeout=_QUIET)
+            await loop.wait([pump.ended for pump in left], _QUIET)
             if all(pump.idle for pump in left) and before == sum(pump.moved for pump in left):
                 break
         await self.abandon()

@@ -11,14 +11,23 @@ _COMM = "/proc/self/comm"
 
 def set_title(comm: str, command: str) -> None:
     """Show ``comm`` as the name and ``command`` as the command line, cut to the room there is. Cosmetic: never fails."""
-    with contextlib.suppress(OSError), open(_COMM, "w", encoding="ascii", errors="replace") as file:
-        file.write(comm[:15])
     with contextlib.suppress(OSError, ValueError, IndexError):
-        with open("/proc/self/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-        start, end = int(fields[45]), int(fields[46])  # arg_start, arg_end (proc(5))
+        fd = os.open(_COMM, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, comm[:15].encode("ascii", "replace"))
+        finally:
+            os.close(fd)
+        start, end = _room()
         room = end - start - 1
-        if room <= 0:
-            return
-        text = os.fsencode(command)[:room]
-        ctypes.memmove(start, text.ljust(room + 1, b"\0"), room + 1)
+        if room > 0:
+            ctypes.memmove(start, os.fsencode(command)[:room].ljust(room + 1, b"\0"), room + 1)
+
+
+def _room() -> tuple[int, int]:
+    """Where the command line is in memory: arg_start and arg_end (proc(5))."""
+    fd = os.open("/proc/self/stat", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fields = os.read(fd, 4096).rpartition(b")")[2].split()
+    finally:
+        os.close(fd)
+    return int(fields[45]), int(fields[46])

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import socket
 import subprocess
 import sys
 
-import attrs
-
 from pycontainerd.contracts.errors import BY_CODE, DeadlineExceeded, Internal, Unavailable
 from pycontainerd.contracts.shim import ShimStart
 
-from .protocol import MAX_MESSAGE, TITLE_ROOM
+from . import protocol
 
 __all__ = ["ShimStart", "ZygoteClient", "spawn"]
 
@@ -26,6 +23,7 @@ class ZygoteClient:
     def __init__(self) -> None:
         self._control, self._process = _launch()
         self._number = 0
+        self._drivers: set[str] = set()  # those that the zygote has imported
         self._turn = asyncio.Lock()
 
     @property
@@ -42,8 +40,11 @@ class ZygoteClient:
         try:
             async with asyncio.timeout(timeout), self._turn:
                 self._revive()
-                self._number += 1
-                return await self._ask(request, self._number)
+                if request.driver not in self._drivers:
+                    # By the zygote and not by the shim: what is imported before the fork is shared.
+                    await self._ask(request, protocol.LOAD, request.driver, *sys.path)
+                    self._drivers.add(request.driver)
+                return int(await self._ask(request, protocol.START, *protocol.fields(request)))
         except TimeoutError:
             raise DeadlineExceeded(
                 f"cannot start a shim for {request.id!r}: the zygote did not answer within {timeout:g} s"
@@ -53,24 +54,27 @@ class ZygoteClient:
         if self._process.poll() is not None:
             self._control.close()
             self._control, self._process = _launch()
+            self._drivers.clear()
 
-    async def _ask(self, request: ShimStart, number: int) -> int:
+    async def _ask(self, request: ShimStart, kind: str, *fields: str) -> str:
+        """Send a message; the answer to it."""
         loop = asyncio.get_running_loop()
-        message = json.dumps({"number": number, "path": sys.path, **attrs.asdict(request)}).encode()
+        self._number += 1
         try:
-            await loop.sock_sendall(self._control, message)
+            await loop.sock_sendall(self._control, protocol.encode(kind, str(self._number), *fields))
             while True:
-                data = await loop.sock_recv(self._control, MAX_MESSAGE)
+                data = await loop.sock_recv(self._control, protocol.MAX_MESSAGE)
                 if not data:
                     raise Unavailable(f"cannot start a shim for {request.id!r}: the zygote died")
-                answer = json.loads(data)
-                if answer["number"] == number:  # else it is late: whoever asked has given up
+                number, answer, *error = protocol.decode(data)
+                if int(number) == self._number:  # else it is late: whoever asked has given up
                     break
         except OSError as exc:
             raise Unavailable(f"cannot start a shim for {request.id!r}: the zygote is gone: {exc}") from exc
-        if "error" in answer:
-            raise BY_CODE.get(answer["code"], Internal)(answer["error"], hint=answer["hint"])
-        return int(answer["pid"])
+        if error:
+            code, text, hint = error
+            raise BY_CODE.get(code, Internal)(text, hint=hint)
+        return answer
 
     def close(self) -> None:
         """End the zygote; its shims live on."""
@@ -96,7 +100,7 @@ def _launch() -> tuple[socket.socket, subprocess.Popen[bytes]]:
                 "pycontainerd.shim.nursery",
                 "zygote",
                 str(theirs.fileno()),
-                "-" * TITLE_ROOM,
+                "-" * protocol.TITLE_ROOM,
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

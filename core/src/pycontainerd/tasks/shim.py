@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from pycontainerd.contracts.errors import ContainerdError, NotImplemented
 from pycontainerd.ttrpc.client import Client
-from pycontainerd.ttrpc.server import TTRPC_NAMESPACE_HEADER
+from pycontainerd.ttrpc.dispatch import TTRPC_NAMESPACE_HEADER
 
 from .bundle import Bundle
 from .endpoint import Endpoint

@@ -8,75 +8,37 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import logging
-import os
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Executor
 from typing import Any, cast
 
-import attrs
-from google.protobuf import descriptor_pool, message_factory
-from google.protobuf.message import DecodeError
-from google.rpc.status_pb2 import Status
-
-from pycontainerd.api.status import NUMBERS, to_code
-from pycontainerd.contracts.errors import (
-    ContainerdError,
-    DeadlineExceeded,
-    Internal,
-    InvalidArgument,
-    NotImplemented,
-    ResourceExhausted,
-    Unavailable,
-)
-from pycontainerd.contracts.service import NAMESPACE_HEADER, Call, RpcService
+from pycontainerd.api.status import NUMBERS
+from pycontainerd.contracts.errors import DeadlineExceeded, ResourceExhausted
+from pycontainerd.contracts.service import Call, RpcService
 
 from .connection import Received, ServerConnection
+from .dispatch import TTRPC_NAMESPACE_HEADER, Dispatcher, failure
 from .errors import LocalProtocolError, RemoteProtocolError
-from .ttrpc_pb2 import Request, Response
+from .sockets import listener
+from .ttrpc_pb2 import Response
+
+__all__ = ["TTRPC_NAMESPACE_HEADER", "Connection", "Server", "listener"]
 
 log = logging.getLogger("containerd.ttrpc")
 
-TTRPC_NAMESPACE_HEADER = "containerd-namespace-ttrpc"
 MAX_UNANSWERED = 8192  # calls per connection
 
 
-@attrs.frozen
-class Method:
-    """A unary RPC: its request class and the code behind it."""
-
-    request: Any
-    handler: Callable[[Any, Call], Any]
-
-
-def unary_methods(services: Iterable[RpcService]) -> Mapping[tuple[str, str], Method]:
-    """What ``services`` serve, by service and method name. Streaming methods are left out: ttrpc here has none.
-
-    :raises KeyError: no imported .proto declares the service.
-    """
-    found: dict[tuple[str, str], Method] = {}
-    for service in services:
-        descriptor = descriptor_pool.Default().FindServiceByName(service.SERVICE)
-        for method in descriptor.methods:
-            handler = getattr(service, method.name, None)
-            if handler is not None and not (method.client_streaming or method.server_streaming):
-                request = message_factory.GetMessageClass(method.input_type)
-                found[service.SERVICE, method.name] = Method(request, handler)
-    return found
-
-
-class Server:
+class Server(Dispatcher):
     """Serves on any number of listening sockets. Use from one event loop."""
 
     def __init__(self, services: Iterable[RpcService], *, executor: Executor | None = None) -> None:
-        self._methods = unary_methods(services)
-        self._names = {service for service, _ in self._methods}
+        super().__init__(services)
         self._executor = executor
         self._listeners: list[asyncio.Server] = []
         self._connections: set[Connection] = set()
-        self._draining = False
 
     async def serve(self, listening: socket.socket) -> None:
         """Accept connections on ``listening``, which is bound and from now on the server's."""
@@ -93,8 +55,8 @@ class Server:
     async def shutdown(self, grace: float = 5.0) -> None:
         """Accept nothing new, let running calls finish for ``grace`` seconds, then cancel what is left."""
         self._draining = True
-        for listener in self._listeners:
-            listener.close()
+        for listening in self._listeners:
+            listening.close()
         for connection in list(self._connections):
             connection.close_when_idle()
         with contextlib.suppress(TimeoutError):
@@ -111,72 +73,17 @@ class Server:
         """A connection ended (called by it)."""
         self._connections.discard(connection)
 
-    async def answer(self, received: Received) -> Response:
-        """The response to a call, whatever becomes of it; only cancellation passes through."""
-        request = received.request
-        try:
-            if received.error:
-                raise NotImplemented(received.error)
-            if self._draining:
-                raise Unavailable(f"{request.service}/{request.method}: the server is shutting down")
-            payload = await self._within(request)
-        except ContainerdError as exc:
-            log.debug("ttrpc call failed", extra={"fields": {"method": _path(request), "error": str(exc)}})
-            return _failure(exc)
-        except Exception as exc:
-            log.exception("ttrpc call failed unexpectedly", extra={"fields": {"method": _path(request)}})
-            return _failure(Internal(f"{_path(request)}: {type(exc).__name__}: {exc}"))
-        return Response(status=Status(), payload=payload)
+    async def _plain(self, handler: Callable[[Any, Call], Any], message: Any, call: Call) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, handler, message, call)
 
-    async def _within(self, request: Request) -> bytes:
-        if request.timeout_nano <= 0:
-            return await self._run(request)
-        seconds = request.timeout_nano / 1e9
+    async def _limited(self, seconds: float, work: Coroutine[Any, Any, bytes], late: DeadlineExceeded) -> bytes:
         try:
             async with asyncio.timeout(seconds) as deadline:
-                return await self._run(request)
+                return await work
         except TimeoutError:
             if not deadline.expired():
                 raise
-            raise DeadlineExceeded(f"{_path(request)} did not finish within the caller's {seconds:g} s") from None
-
-    async def _run(self, request: Request) -> bytes:
-        method = self._methods.get((request.service, request.method))
-        if method is None:
-            raise NotImplemented(self._missing(request))
-        try:
-            message = method.request.FromString(request.payload)
-        except DecodeError as exc:
-            raise InvalidArgument(f"{_path(request)}: the payload is no {method.request.DESCRIPTOR.name}") from exc
-        call = Call(_metadata(request))
-        if inspect.iscoroutinefunction(method.handler):
-            response = await method.handler(message, call)
-        else:
-            loop = asyncio.get_running_loop()
-            response = await loop.run_in_executor(self._executor, method.handler, message, call)
-        return cast(bytes, response.SerializeToString())
-
-    def _missing(self, request: Request) -> str:
-        if request.service in self._names:
-            return f"service {request.service} has no unary method {request.method!r} here"
-        return f"unknown service {request.service!r}, this socket serves {', '.join(sorted(self._names)) or 'none'}"
-
-
-def _path(request: Request) -> str:
-    return f"{request.service}/{request.method}"
-
-
-def _failure(error: ContainerdError) -> Response:
-    return Response(status=Status(code=to_code(error), message=str(error)))
-
-
-def _metadata(request: Request) -> Mapping[str, str]:
-    headers: dict[str, str] = {}
-    for pair in request.metadata:
-        headers.setdefault(pair.key.lower(), pair.value)
-    if TTRPC_NAMESPACE_HEADER in headers:
-        headers.setdefault(NAMESPACE_HEADER, headers[TTRPC_NAMESPACE_HEADER])
-    return headers
+            raise late from None
 
 
 class Connection(asyncio.Protocol):
@@ -206,7 +113,7 @@ class Connection(asyncio.Protocol):
     def _start(self, received: Received) -> None:
         if len(self._tasks) >= MAX_UNANSWERED:
             error = ResourceExhausted(f"{len(self._tasks)} calls of this connection are under way already")
-            self._respond(received.stream, _failure(error))
+            self._respond(received.stream, failure(error))
             return
         task = asyncio.ensure_future(self._serve(received))
         self._tasks.add(task)
@@ -222,7 +129,7 @@ class Connection(asyncio.Protocol):
         try:
             data = self._protocol.respond(stream, response)
         except LocalProtocolError as exc:
-            data = self._protocol.respond(stream, _failure(ResourceExhausted(f"the response: {exc}")))
+            data = self._protocol.respond(stream, failure(ResourceExhausted(f"the response: {exc}")))
         self._write(data)
 
     def _write(self, data: bytes) -> None:
@@ -257,18 +164,3 @@ class Connection(asyncio.Protocol):
             task.cancel()
         self._server.gone(self)
         self.closed.set()
-
-
-def listener(path: str, *, mode: int = 0o600) -> socket.socket:
-    """A socket bound at ``path``, for `Server.serve`.
-
-    :raises Unavailable: it cannot be bound.
-    """
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-    try:
-        bound.bind(path)
-        os.chmod(path, mode)  # before it listens: until then nobody can connect
-    except OSError as exc:
-        bound.close()
-        raise Unavailable(f"cannot listen on {path}: {exc.strerror or exc}") from exc
-    return bound

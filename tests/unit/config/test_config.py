@@ -25,17 +25,6 @@ class Config:
     paths: Sequence[str] = ()
 
 
-@pytest.fixture
-def write(tmp_path):
-    def put(text, name="config.toml"):
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True, parents=True)
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return str(path)
-
-    return put
-
-
 @pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_every_version_loads(write, version):
     settings = load(write(f'version = {version}\nroot = "/r"\n[grpc]\n  address = "/s.sock"\n'))
@@ -167,4 +156,7 @@ def test_the_default_config_of_the_go_containerd_loads_as_it_is(write):
     settings = load(write(text))
     settings.check()
     assert settings.address == "/run/containerd/containerd.sock"
-    assert settings.where(("plugins", "io.containerd.grpc.v1.cri", "sandbox_image")).count(":") == 1
+    pause = ("plugins", "io.containerd.cri.v1.images", "pinned_images", "sandbox")
+    assert settings.names[pause] == ("plugins", "io.containerd.grpc.v1.cri", "sandbox_image")
+    line = int(settings.where(pause).rpartition(":")[2])
+    assert "sandbox_image" in text.decode().splitlines()[line - 1]

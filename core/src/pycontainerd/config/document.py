@@ -56,10 +56,15 @@ class Document:
         return lookup(self.values, path, _GONE) is not _GONE
 
     def where(self, path: Path) -> str:
-        """The origin of the key, or of the nearest table around it."""
+        """The origin of the key, or of the nearest table around it, or of the first key in it."""
+        wanted = path
         while path and path not in self.origins:
             path = path[:-1]
-        return self.origins.get(path, "")
+        if path:
+            return self.origins[path]
+        return (
+            next((origin for one, origin in self.origins.items() if one[: len(wanted)] == wanted), "") if wanted else ""
+        )
 
     def name(self, path: Path) -> Path:
         """How the file calls the key at ``path``."""

@@ -38,6 +38,10 @@ def build(config: type[Any], table: Mapping[str, Any], path: Path, report: Repor
             built = convert(value, field.type, (*path, key), say)
             if built is not _MISSING:
                 values[field.alias] = built
+    given = {snake(key) for key in table} | set(table)
+    for field in names.values():
+        if field.default is attrs.NOTHING and field.init and field.name not in given:
+            say(path, f"must have the key {field.name}")
     if count:
         return None
     try:

@@ -1,0 +1,98 @@
+"""Configurations as they are found in the world: none has an error, and each means what it says."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import tomli
+
+from pycontainerd.config import load
+from pycontainerd.config.check import check
+from pycontainerd.config.document import lookup
+from pycontainerd.config.loader import read_layers
+from pycontainerd.config.rewrite import prove, rewrite
+
+SAMPLES = Path(__file__).parent / "samples"
+CRI = "io.containerd.grpc.v1.cri"
+IMAGES = ("plugins", "io.containerd.cri.v1.images")
+RUNTIME = ("plugins", "io.containerd.cri.v1.runtime")
+RUNTIMES = (*RUNTIME, "containerd", "runtimes")
+
+MEANS = {
+    "docker-packages": {("disabled_plugins",): [CRI]},
+    "kubeadm": {
+        (*RUNTIMES, "runc", "options", "SystemdCgroup"): True,
+        (*IMAGES, "pinned_images", "sandbox"): "registry.k8s.io/pause:3.9",
+    },
+    "kubeadm-v1": {
+        (*RUNTIME, "systemd_cgroup"): True,
+        (*IMAGES, "registry", "mirrors", "docker.io", "endpoint"): ["https://mirror.example"],
+        ("plugins", "io.containerd.runtime.v1.linux", "runtime"): "runc",
+    },
+    "kind": {
+        (*IMAGES, "discard_unpacked_layers"): True,
+        (*IMAGES, "registry", "config_path"): "/etc/containerd/certs.d",
+        (*RUNTIMES, "test-handler", "runtime_type"): "io.containerd.runc.v2",
+        (*RUNTIME, "tolerate_missing_hugetlb_controller"): True,
+        ("proxy_plugins", "fuse-overlayfs", "type"): "snapshot",
+    },
+    "k3s": {
+        ("plugins", "io.containerd.server.v1.grpc", "address"): "/run/k3s/containerd/containerd.sock",
+        ("plugins", CRI, "stream_server_port"): "10010",
+        (*IMAGES, "pinned_images", "sandbox"): "docker.io/rancher/mirrored-pause:3.6",
+        (*RUNTIME, "enable_unprivileged_ports"): True,
+    },
+    "nvidia": {
+        (*RUNTIME, "containerd", "default_runtime_name"): "nvidia",
+        (*RUNTIMES, "nvidia", "options", "BinaryName"): "/usr/bin/nvidia-container-runtime",
+    },
+    "nvidia-drop-in": {(*RUNTIME, "containerd", "default_runtime_name"): "nvidia"},
+    "go-2.3": {("plugins", "io.containerd.server.v1.ttrpc", "address"): "/run/containerd/containerd.sock.ttrpc"},
+}
+
+
+@pytest.mark.parametrize("name", MEANS)
+def test_a_sample_means_what_it_says_and_has_no_error(name):
+    path = str(SAMPLES / f"{name}.toml")
+    values = load(path).values
+    assert {key: lookup(values, key) for key in MEANS[name]} == MEANS[name]
+    findings, _ = check(path)
+    assert [one for one in findings if one.severity != "note"] == []
+
+
+def test_every_sample_is_tested():
+    assert {path.stem for path in SAMPLES.glob("*.toml")} == set(MEANS)
+
+
+@pytest.mark.parametrize("name", MEANS)
+def test_a_migrated_sample_means_the_same_and_keeps_its_comments(name, write):
+    layers = read_layers(str(SAMPLES / f"{name}.toml"))
+    text = rewrite(layers[0])
+    prove(layers, 0, text)
+    assert tomli.loads(text)["version"] == 4
+    for line in layers[0].text.splitlines():
+        if line.startswith("#"):
+            assert line.lstrip("# ") in text
+    again = read_layers(write(text))
+    assert tomli.loads(rewrite(again[0])) == tomli.loads(text)
+
+
+def test_a_drop_in_of_another_version_joins_a_whole_default_config(write):
+    binary = shutil.which("containerd", path="/usr/bin:/usr/local/bin")
+    if binary is None:
+        if os.environ.get("CI"):
+            pytest.fail("the Go containerd is missing: run packaging/setup.sh test")
+        pytest.skip("the Go containerd is not installed")
+    text = subprocess.run([binary, "config", "default"], capture_output=True, text=True, check=True, timeout=30).stdout
+    drop_in = SAMPLES / "nvidia-drop-in.toml"
+    main = write(text.replace("imports = []", f'imports = ["{drop_in}"]'))
+    findings, settings = check(main)
+    assert [one for one in findings if one.severity != "note"] == []
+    assert lookup(settings.values, (*RUNTIME, "containerd", "default_runtime_name")) == "nvidia"
+    assert set(lookup(settings.values, RUNTIMES)) == {"runc", "nvidia"}
+    layers = read_layers(main)
+    prove(layers, 0, rewrite(layers[0]))

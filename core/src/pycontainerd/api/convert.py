@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from pycontainerd.api.types import descriptor_pb2, mount_pb2, platform_pb2
+from pycontainerd.contracts.errors import InvalidArgument
 from pycontainerd.contracts.types import Descriptor, Mount, Platform
 
 
@@ -20,7 +21,11 @@ def timestamp(value: datetime | None) -> Timestamp | None:
 
 
 def moment(value: Timestamp) -> datetime:
-    return value.ToDatetime(UTC)
+    """:raises InvalidArgument: it is no time between the years 1 and 9999."""
+    try:
+        return value.ToDatetime(UTC)
+    except (ValueError, OverflowError) as exc:
+        raise InvalidArgument(f"{value.seconds} s and {value.nanos} ns since 1970 is no time: {exc}") from exc
 
 
 def descriptor_message(value: Descriptor) -> descriptor_pb2.Descriptor:

@@ -1,4 +1,4 @@
-"""In the zygote, before the first fork: a container's whole life with a runtime that does nothing.
+"""In the zygote, before the first fork: a container's whole life with a runtime that does next to nothing.
 
 What Python makes on the way (message classes, caches, specialised bytecode, selectors' modules) is then on pages that all
 shims share, instead of once in each.
@@ -13,20 +13,17 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Sequence
 
 from google.protobuf.empty_pb2 import Empty
 
 from pycontainerd.api.runtime.task.v3 import shim_pb2 as pb
 from pycontainerd.contracts.shim import ShimStart
-from pycontainerd.contracts.types import AnyValue
 from pycontainerd.ttrpc.sockets import listener
 
 from . import loop
-from .driver import Streams
 from .process import Prepared
-from .reaper import Reaper
 from .rpc import Client
+from .runc import RuncDriver
 
 log = logging.getLogger("containerd.shim")
 
@@ -35,59 +32,14 @@ _TURNS = 9  # the interpreter specialises a function's bytecode after eight call
 _ID = "rehearsal"
 
 
-class _Nothing:
-    """A driver and a runtime whose containers are a shell that waits for its input to end."""
-
-    io_uid = io_gid = 0
-    shim_cgroup = ""
-
-    def __init__(self, directory: str) -> None:
-        self._directory = directory
-        self._bundle = ""
-        self._reaper: Reaper | None = None
-
-    def runtime(
-        self,
-        reaper: Reaper,
-        *,
-        namespace: str,
-        id: str,  # noqa: A002
-        bundle: str,
-        options: AnyValue | None,
-    ) -> _Nothing:
-        self._reaper = reaper
-        return self
-
-    async def create(self, streams: Streams, pid_file: str) -> None:
-        assert self._reaper is not None
-        # By way of a program that ends, as a runtime does: the container then comes to the reaper.
-        script = 'sleep 100 & echo $! > "$0"'
-        _, ended = self._reaper.spawn(["sh", "-c", script, pid_file], descriptors=streams.descriptors)
-        await ended
-
-    async def start(self) -> None:
-        return
-
-    async def exec(self, exec_id: str, process: bytes, streams: Streams, pid_file: str) -> None:
-        return
-
-    async def kill(self, signal: int, *, everyone: bool = False) -> None:
-        return
-
-    async def delete(self, *, force: bool = False) -> None:
-        return
-
-    async def pause(self) -> None:
-        return
-
-    async def resume(self) -> None:
-        return
-
-    async def update(self, resources: bytes) -> None:
-        return
-
-    async def pids(self) -> Sequence[int]:
-        return ()
+# The command line of runc: `create` leaves a process behind and its pid in the file, the rest does nothing.
+_RUNTIME = """#!/bin/sh
+for word; do
+  [ "$before" = --pid-file ] && file=$word
+  before=$word
+done
+[ -z "$file" ] || { sleep 100 & echo $! >"$file"; }
+"""
 
 
 def rehearse() -> None:
@@ -96,6 +48,9 @@ def rehearse() -> None:
     try:
         with open(os.path.join(directory, "config.json"), "w", encoding="ascii") as file:
             json.dump({"linux": {"namespaces": [{"type": "pid"}]}}, file)
+        with open(os.path.join(directory, "runtime"), "w", encoding="ascii") as file:
+            file.write(_RUNTIME)
+            os.fchmod(file.fileno(), 0o700)
         with loop.fresh():
             loop.run(_lives(directory))
     except Exception as exc:
@@ -106,8 +61,9 @@ def rehearse() -> None:
 
 async def _lives(directory: str) -> None:
     prepared = Prepared()
-    request = ShimStart(_ID, _ID, directory, os.path.join(directory, "nobody"), os.path.join(directory, "s"), "")
-    prepared.assign(request, _Nothing(directory))
+    path = os.path.join(directory, "s")
+    request = ShimStart(_ID, _ID, directory, path, path, "")  # its events go to itself, which refuses them
+    prepared.assign(request, RuncDriver(os.path.join(directory, "runtime")))
     prepared.shim.reaper.install(subreaper=True)
     bound = listener(request.socket)
     bound.listen(1)

@@ -42,6 +42,10 @@ def test_keys_of_every_shape_have_their_line():
     }
 
 
+def test_quotes_of_one_kind_may_be_in_those_of_the_other():
+    assert key_lines("""["'a'".'"b"']\nx = "#" # y\n""") == {("'a'", '"b"'): 1, ("'a'", '"b"', "x"): 2}
+
+
 KEYS = st.text(st.sampled_from("abz09_-. \"\\#=[]'é"), min_size=1, max_size=6)
 VALUES = st.one_of(
     st.integers(-9, 9).map(str),

@@ -9,6 +9,11 @@ import tomli
 _KEY = re.compile(
     r"\s*(?P<key>(?:[A-Za-z0-9_-]+|\"(?:[^\"\\]|\\.)*\"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|\"(?:[^\"\\]|\\.)*\"|'[^']*'))*)\s*="
 )
+# What nearly all lines look like. The rest is left to tomli, which takes far longer.
+_SIMPLE_PART = r"""(?:[A-Za-z0-9_-]+|"[^"\\]*"|'[^']*')"""
+_SIMPLE_HEADER = re.compile(rf"\s*\[({_SIMPLE_PART}(?:\.{_SIMPLE_PART})*)\]\s*(?:#.*)?\Z")
+_SIMPLE_KEY = re.compile(r"""\s*([A-Za-z0-9_-]+)\s*=\s*(?:"[^"\\]*"|'[^']*'|[A-Za-z0-9_.+-]+|\[\])\s*(?:#.*)?\Z""")
+_PARTS = re.compile(_SIMPLE_PART)
 
 Path = tuple[str, ...]
 
@@ -21,6 +26,10 @@ def key_lines(text: str) -> dict[Path, int]:
     first = 0
     for number, line in enumerate(text.splitlines(), 1):
         if not statement:
+            simple = _SIMPLE_KEY.match(line)
+            if simple:
+                lines[*table, simple[1]] = number
+                continue
             header = _header(line)
             if header:
                 table = header
@@ -49,6 +58,9 @@ def _header(line: str) -> Path:
     """The path of a ``[table]`` or ``[[array]]`` header; empty for any other line."""
     if not line.lstrip().startswith("["):
         return ()
+    simple = _SIMPLE_HEADER.match(line)
+    if simple:
+        return tuple(part[1:-1] if part[0] in "\"'" else part for part in _PARTS.findall(simple[1]))
     try:
         return _only_path(tomli.loads(line))
     except tomli.TOMLDecodeError:

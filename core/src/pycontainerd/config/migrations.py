@@ -97,19 +97,20 @@ def _names_to_uris(document: Document) -> None:
         document.values[key] = [long_name(item) if isinstance(item, str) else item for item in listed]
 
 
-def _tables_split(document: Document) -> None:
+def _tables_split(document: Document, *, late: bool = False) -> None:
     for old, new in _RENAMED.items():
-        document.move((PLUGINS, old), (PLUGINS, new))
+        # The Go containerd puts the old table in the new one's place, but does not look at it in version 4.
+        document.move((PLUGINS, old), (PLUGINS, new), old_wins=not late)
     cri.split(document)
-    if document.get((PLUGINS, "io.containerd.runtime.v2.task", "sched_core")) is True:
+    if not late and document.get((PLUGINS, "io.containerd.runtime.v2.task", "sched_core")) is True:
         # The Go containerd moved it to its shims' environment. Both are kept: the key is what this daemon reads.
         env = (PLUGINS, "io.containerd.shim.v1.manager", "env")
         if not document.has(env):
             document.put(env, ["SCHED_CORE=1"], (PLUGINS, "io.containerd.runtime.v2.task", "sched_core"))
 
 
-def _listeners_to_plugins(document: Document) -> None:
-    _tables_split(document)  # files of version 3 with the names of version 2 exist
+def _listeners_to_plugins(document: Document, *, late: bool = False) -> None:
+    _tables_split(document, late=late)  # files of version 3 with the names of version 2 exist
     _inherit_ttrpc(document)
     addressed = {old[0] for old in LISTENERS if old[1] == "address" and document.get(old)}
     for old, new in LISTENERS.items():
@@ -154,7 +155,7 @@ def _late_names(document: Document) -> None:
                     f"write {dotted(new)}",
                 )
             )
-    _listeners_to_plugins(document)
+    _listeners_to_plugins(document, late=True)
 
 
 _STEPS: tuple[Callable[[Document], None], ...] = (_names_to_uris, _tables_split, _listeners_to_plugins, _late_names)

@@ -7,9 +7,17 @@ import tomli
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pycontainerd.config import toml
+from pycontainerd.config.check import check
 from pycontainerd.config.document import Document
 from pycontainerd.config.lines import key_lines
+from pycontainerd.config.loader import merge, read_layers
 from pycontainerd.config.migrations import migrate, rename_aliases
+from pycontainerd.config.plugins import installed
+from pycontainerd.config.rewrite import prove, rewrite
+from pycontainerd.config.show import dump_text
+
+PLUGINS_HERE = installed()
 
 GRPC = "io.containerd.server.v1.grpc"
 TTRPC = "io.containerd.server.v1.ttrpc"
@@ -203,3 +211,19 @@ def test_migrating_twice_is_migrating_once_and_the_argument_is_left_alone(values
     once = migrate(old, version)
     assert migrate(once, 4).values == once.values
     assert (old.values, old.origins) == (before.values, before.origins)
+
+
+@settings(max_examples=60, deadline=None)
+@given(FILES, FILES, st.integers(1, 4), st.integers(1, 4))
+def test_whatever_two_files_hold_their_migration_is_proved_and_no_tool_fails(tmp_path_factory, first, second, one, two):
+    directory = tmp_path_factory.mktemp("pair")
+    for name, values in (
+        ("b.toml", {**second, "version": two}),
+        ("a.toml", {**first, "version": one, "imports": ["b.toml"]}),
+    ):
+        (directory / name).write_text(toml.dumps(values))
+    layers = read_layers(str(directory / "a.toml"))
+    for place, layer in enumerate(layers):
+        prove(layers, place, rewrite(layer))
+    check(layers[0].path)
+    tomli.loads(dump_text(merge(layers), PLUGINS_HERE, origins=True))

@@ -107,6 +107,16 @@ def test_a_value_that_a_later_file_replaces_is_checked_too(write):
     assert [finding.where for finding in check(main)[0]] == [f"{main}:4"]
 
 
+def test_a_table_of_a_plugin_that_nobody_knows_is_said_with_the_nearest(write):
+    path = write(
+        f'version = 3\n[plugins."{NATIVE}"]\n[plugins."io.containerd.snapshotter.v1.natvie"]\n[plugins."{min(GO)}"]\n'
+    )
+    (sentence,) = load(path).unknown_tables([NATIVE])
+    assert (
+        sentence == f"{path}:3: io.containerd.snapshotter.v1.natvie is not a plugin known here; did you mean {NATIVE}?"
+    )
+
+
 def test_the_names_of_go_are_uris():
     assert all(split_uri(uri) for uri in GO)
 

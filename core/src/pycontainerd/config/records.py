@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -157,6 +157,19 @@ class Settings:
         """A sentence for each key of the plugin's table that its config does not have."""
         for finding in self.unknown(uri, config):
             yield f"{finding.where}: {finding.message}" + (f"; {finding.hint}" if finding.hint else "")
+
+    def unknown_tables(self, known: Collection[str]) -> Iterator[str]:
+        """A sentence for each table of a plugin that nobody knows; ``known`` are the URIs of the plugins here."""
+        table = self.get("plugins", kind=Mapping, default={})
+        strange = [uri for uri in table if uri not in known]
+        if strange:
+            from .plugins import Plugins  # a config with no such table does without the names of all there ever were
+
+            plugins = Plugins(dict.fromkeys(known), {})
+            for uri in strange:
+                severity, message, hint = plugins.absent(uri)
+                if severity == "warning":
+                    yield f"{self.where(('plugins', uri))}: {message}" + (f"; {hint}" if hint else "")
 
     def unknown(self, uri: str, config: type[Any] | None) -> Iterator[Finding]:
         """The same as findings."""

@@ -104,3 +104,5 @@ class Process:
         for uri, registration in kernel.registrations.items():
             for sentence in self._settings.unknown_keys(uri, registration.config):
                 log.warning(sentence)
+        for sentence in self._settings.unknown_tables(report.rows):
+            log.warning(sentence)

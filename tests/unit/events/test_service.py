@@ -135,5 +135,5 @@ def test_publishing_needs_a_namespace_and_a_topic():
 def test_an_envelope_without_a_usable_time_is_refused():
     with pytest.raises(InvalidArgument, match="without a timestamp"):
         envelope_record(event_pb2.Envelope(namespace="a", topic="/b"))
-    with pytest.raises(InvalidArgument, match="no date"):
+    with pytest.raises(InvalidArgument, match="no time"):
         envelope_record(event_pb2.Envelope(topic="/b", timestamp=Timestamp(seconds=2**62)))

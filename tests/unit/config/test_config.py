@@ -146,6 +146,22 @@ def test_a_file_over_the_limit_and_one_that_is_not_utf8_are_refused(write):
         load("/nonexistent/config.toml")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"[{'.'.join('a' * 900)}]\n",
+        f"x = {{{'.'.join('a' * 900)} = 1}}\n",
+        f"x = {'[' * 200}1{']' * 200}\n",
+        f"x = {'[' * 9000}",
+    ],
+)
+def test_a_file_that_is_nested_too_deep_is_refused(write, text):
+    path = write(f"version = 4\n{text}")
+    with pytest.raises(ConfigError, match=r"nested (too deep|more than 100 deep)") as caught:
+        load(path)
+    assert path in str(caught.value)
+
+
 def test_the_default_config_of_the_go_containerd_loads_as_it_is(write):
     binary = shutil.which("containerd", path="/usr/bin:/usr/local/bin")
     if binary is None:

@@ -17,6 +17,7 @@ from .records import CONF_D, DEFAULT_PATH, ConfigError, Layer, Settings
 
 MAX_FILE = 4 << 20  # bytes
 MAX_FILES = 1000
+MAX_DEPTH = 100
 VERSIONS = (1, 2, 3, 4)
 _ADD_UP = ("disabled_plugins", "required_plugins", "imports")
 _WHOLE = ("proxy_plugins", "timeouts", "stream_processors")  # their entries are replaced, not merged
@@ -84,6 +85,9 @@ def _layer(path: str, importer: str, on_error: OnError) -> Layer | None:
     values = None if text is None else _parse(path, text, on_error)
     if text is None or values is None:
         return None
+    if _deep(values):
+        on_error(Finding("error", path, f"tables or lists are nested more than {MAX_DEPTH} deep"))
+        return None
     raw = Document(values, _origins(path, text, values))
     document = rename_aliases(raw)
     version = document.values.get("version", 1 if document.values else LATEST)
@@ -98,6 +102,21 @@ def _layer(path: str, importer: str, on_error: OnError) -> Layer | None:
         )
         return None
     return Layer(path, version, text, raw, migrate(document, version))
+
+
+def _deep(values: dict[str, Any]) -> bool:
+    """Whether there are more levels than functions that call themselves may safely walk."""
+    level: list[Any] = [values]
+    for _ in range(MAX_DEPTH):
+        level = [
+            item
+            for one in level
+            for item in (one.values() if isinstance(one, dict) else one)
+            if isinstance(item, (dict, list)) and item
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _origins(path: str, text: str, values: dict[str, Any]) -> dict[Path, str]:

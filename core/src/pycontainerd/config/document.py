@@ -7,16 +7,14 @@ put in the words of the file.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
-
-import attrs
+from typing import Any, NamedTuple
 
 Path = tuple[str, ...]
 _GONE = object()
 
 
-@attrs.frozen
-class Finding:
+# Plain classes: each attrs class would cost every start of the daemon more than half a millisecond.
+class Finding(NamedTuple):
     """Something that a person should know about the configuration: what, where (``file:line``), and the way out."""
 
     severity: str  # error, warning or note
@@ -29,7 +27,6 @@ class Finding:
         return f"{place}{self.severity}: {self.message}" + (f" ({self.hint})" if self.hint else "")
 
 
-@attrs.define
 class Document:
     """A table of tables, each key with its origin.
 
@@ -37,11 +34,19 @@ class Document:
     from others, and give way to what is written anywhere.
     """
 
-    values: dict[str, Any] = attrs.field(factory=dict)
-    origins: dict[Path, str] = attrs.field(factory=dict)
-    names: dict[Path, Path] = attrs.field(factory=dict)
-    derived: set[Path] = attrs.field(factory=set)
-    findings: list[Finding] = attrs.field(factory=list)
+    def __init__(
+        self,
+        values: dict[str, Any] | None = None,
+        origins: dict[Path, str] | None = None,
+        names: dict[Path, Path] | None = None,
+        derived: set[Path] | None = None,
+        findings: list[Finding] | None = None,
+    ) -> None:
+        self.values = {} if values is None else values
+        self.origins = {} if origins is None else origins
+        self.names = {} if names is None else names
+        self.derived = set() if derived is None else derived
+        self.findings = [] if findings is None else findings
 
     def copy(self) -> Document:
         """An independent copy: a change of it does not show here."""

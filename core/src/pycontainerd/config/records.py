@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -22,15 +22,14 @@ class ConfigError(Exception):
     """A configuration that cannot be used; the message has the file, the line where there is one, and the way out."""
 
 
-@attrs.frozen
-class Layer:
+class Layer(NamedTuple):
     """One config file: as it is (``text``, ``raw``), and as a document of the latest version."""
 
     path: str
     version: int
-    text: str = attrs.field(repr=False)
-    raw: Document = attrs.field(repr=False)
-    document: Document = attrs.field(repr=False)
+    text: str
+    raw: Document
+    document: Document
 
 
 @attrs.frozen

@@ -34,7 +34,7 @@ def prove(layers: list[Layer], place: int, text: str) -> None:
     """
     old = layers[place]
     raw = Document(tomli.loads(text), {path: f"{old.path}:{line}" for path, line in key_lines(text).items()})
-    new = attrs.evolve(old, version=LATEST, text=text, raw=raw, document=migrate(raw, LATEST))
+    new = old._replace(version=LATEST, text=text, raw=raw, document=migrate(raw, LATEST))
     before, after = merge(layers), merge([*layers[:place], new, *layers[place + 1 :]])
     different = difference(before, after)
     if different:

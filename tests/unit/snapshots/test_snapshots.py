@@ -191,6 +191,13 @@ def test_a_preparation_that_fails_leaves_nothing(scoped, database, backend, tmp_
     assert os.listdir(tmp_path / "native/snapshots") == []
 
 
+def test_a_parent_that_is_not_committed_is_named_as_the_caller_knows_it(scoped):
+    scoped.prepare("busy")
+    with pytest.raises(InvalidArgument) as caught:
+        scoped.prepare("next", "busy")
+    assert str(caught.value) == 'parent "busy" is not a committed snapshot (commit it)'
+
+
 def test_only_preparations_commits_and_removals_are_told(start):
     service = start()
     scoped = service.scoped(Scope("one"), "")

@@ -70,7 +70,7 @@ class Snapshotter(Protocol):
 
         :raises AlreadyExists: the key is taken.
         :raises NotFound: no such parent.
-        :raises FailedPrecondition: the parent is not committed.
+        :raises InvalidArgument: the parent is not committed.
         """
         ...
 
@@ -146,9 +146,9 @@ class SnapshotRecords(Protocol):
     def commit(self, key: str, name: str, usage: Usage, labels: Mapping[str, str], parent: str = "") -> None:
         """Make ``key`` the committed ``name``; ``parent`` is for one that was prepared without (rebase).
 
-        :raises FailedPrecondition: ``key`` is not active, or ``parent`` not committed.
+        :raises FailedPrecondition: ``key`` is not active.
         :raises AlreadyExists: ``name`` is taken.
-        :raises InvalidArgument: ``key`` has another parent.
+        :raises InvalidArgument: ``key`` has another parent, or ``parent`` is not committed.
         """
         ...
 

@@ -200,7 +200,7 @@ class Records:
         if row is None:
             raise NotFound(f"parent snapshot {quote(parent)}: not found")
         if row[2] != Kind.COMMITTED:
-            raise FailedPrecondition(f"parent {quote(parent)} is not a committed snapshot")
+            raise InvalidArgument(f"parent {quote(parent)} is not a committed snapshot")
         return int(row[0])
 
 

@@ -157,6 +157,10 @@ class ScopedSnapshotter:
                 raise Internal(f"the back end refused the new name {quote(name)}: {exc}") from exc
             self._adopt(target, parent, above, labels)
             raise AlreadyExists(f"target snapshot {quote(target)} from snapshotter: already exists") from exc
+        except InvalidArgument as exc:
+            if above and self._backend.stat(above).kind is not Kind.COMMITTED:  # say it with the caller's name
+                raise InvalidArgument(f"parent {quote(parent)} is not a committed snapshot", hint="commit it") from exc
+            raise
         moment = rows.pack_time(now())
         try:
             self._store(Row(key, name, parent, packed, moment, moment), above)

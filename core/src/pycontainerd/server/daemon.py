@@ -10,13 +10,12 @@ import os
 import signal
 from collections.abc import Mapping
 
-from pycontainerd import __version__
+from pycontainerd import API_VERSION
 from pycontainerd.config import Settings
 from pycontainerd.kernel import Daemon, Kernel, KernelError, State
 from pycontainerd.kernel.registration import name_in
 from pycontainerd.shim.zygote import ZygoteClient, spawn
 
-from .main import version
 from .sdnotify import notify
 from .services import PLUGINS
 
@@ -35,7 +34,7 @@ class Process:
             state=os.path.abspath(overrides.get("state") or settings.state),
             address=address,
             ttrpc_address=f"{address}.ttrpc" if overrides.get("address") else settings.ttrpc_address,
-            version=version(__version__),
+            version=API_VERSION,
             config=settings,
             services=tuple(PLUGINS),
         )

@@ -8,8 +8,6 @@ import os
 import sys
 from collections.abc import Sequence
 
-API_VERSION = "2.3.0"
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the daemon until it is told to stop, or a subcommand; returns the exit status."""
@@ -40,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    from pycontainerd import __version__
+    from pycontainerd import API_VERSION
 
     parser = argparse.ArgumentParser(
         prog="containerd",
@@ -54,7 +52,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "-l", "--log-level", default="", choices=["trace", "debug", "info", "warn", "error", "fatal", "panic"]
     )
-    parser.add_argument("-v", "--version", action="version", version=f"containerd {version(__version__)}")
+    parser.add_argument("-v", "--version", action="version", version=f"containerd {API_VERSION}")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="[config COMMAND]", help="for the configuration")
     return parser.parse_args(argv)
 
@@ -68,11 +66,6 @@ def _command(options: argparse.Namespace) -> int:
     # A stray word must not start a daemon that its writer did not ask for.
     print(f"containerd: there is no command {name!r}; 'containerd --help' shows what there is", file=sys.stderr)
     return 2
-
-
-def version(package: str) -> str:
-    """The version the API reports: containerd's that we keep to, with ours."""
-    return f"{API_VERSION}+pycontainerd.{package}"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import attrs
@@ -72,10 +72,19 @@ def streaming(handler: Handler, pool: ThreadPoolExecutor) -> Callable[[Any, Call
     async def run(request: Any, call: Call) -> AsyncIterator[Any]:
         loop = asyncio.get_running_loop()
         iterator = await loop.run_in_executor(pool, lambda: iter(handler(request, call)))
+        step: Future[Any] | None = None
         try:
-            while (item := await loop.run_in_executor(pool, next, iterator, _END)) is not _END:
+            while True:
+                step = pool.submit(next, iterator, _END)
+                item = await asyncio.wrap_future(step)
+                if item is _END:
+                    break
                 yield item
         finally:
+            # A caller that goes away leaves its step running in the thread, and a running generator cannot be closed.
+            # What that step still gives, an error too, has nobody left who asked for it.
+            if step is not None and step.running():
+                await asyncio.gather(asyncio.wrap_future(step), return_exceptions=True)
             close = getattr(iterator, "close", None)
             if close is not None:
                 await loop.run_in_executor(pool, close)

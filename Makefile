@@ -42,8 +42,12 @@ proto: venv ## Compile core's .proto files into the modules beside them
 setup: ## Install the system packages that containers need (root on Debian/Ubuntu; elsewhere: say what is missing)
 	@packaging/setup.sh run
 
+.PHONY: root
+root:
+	@test "$$(id -u)" -eq 0 || { echo "containers need mounts, cgroups and namespaces, so this needs root. Try: sudo make $(MAKECMDGOALS)" >&2; exit 1; }
+
 .PHONY: demo
-demo: setup venv bytecode ## Start a daemon, run a container from an image, show it (IMAGE=… pulls that one)
+demo: setup root venv bytecode ## Start a daemon, run a container from an image, show it (IMAGE=… pulls that one)
 	@packaging/demo.sh
 
 .PHONY: lint

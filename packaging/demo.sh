@@ -5,11 +5,6 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 bin="$here/.venv/bin"
 
-if [ "$(id -u)" -ne 0 ]; then
-  echo "make demo needs root: containers need mounts, cgroups and namespaces. Try: sudo make demo" >&2
-  exit 1
-fi
-
 work=$(mktemp -d /tmp/pycontainerd-demo.XXXXXX)
 export CONTAINERD_ADDRESS="$work/c.sock" CONTAINERD_NAMESPACE=demo
 daemon=""

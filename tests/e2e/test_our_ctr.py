@@ -9,6 +9,7 @@ import re
 import select
 import signal
 import subprocess
+import termios
 import threading
 import time
 import uuid
@@ -329,9 +330,10 @@ def test_events_of_a_run_are_seen(ctr: Ctr, image: str, name: str) -> None:
 
 
 def _converse(argv: list[str], says: list[tuple[str, str]]) -> tuple[int, str]:
-    """Run ``argv`` on a terminal; each time a text appears type an answer. Exit status and all that was shown."""
+    """Run ``argv`` on a terminal of 33 by 77; each time a text appears type an answer. Exit status and all that was shown."""
     pid, fd = pty.fork()
     if pid == 0:
+        termios.tcsetwinsize(0, (33, 77))
         os.execv(argv[0], argv)
     shown, waiting, end = "", list(says), time.monotonic() + 60
     try:
@@ -359,6 +361,7 @@ def test_a_terminal_is_one_on_both_sides(ctr: Ctr, image: str, name: str) -> Non
     script = "stty size; echo ready; read line; echo got $line; test -t 0 && exit 5"
     argv = ctr.argv("run", "--rm", "-t", image, name, "sh", "-c", script)
     code, shown = _converse(argv, [("ready", "hello\n")])
+    assert "33 77" in shown  # before it runs, and so the first thing it sees
     assert "got hello" in shown
     assert code == 5
 

@@ -28,15 +28,16 @@ def raw(fd: int) -> Iterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def follow_size(fd: int, resize: Callable[[int, int], Awaitable[None]]) -> AsyncIterator[None]:
-    """Tell ``resize(columns, rows)`` the size of terminal ``fd``, now and whenever it changes."""
-    if not os.isatty(fd):
-        yield
-        return
+async def follow_size(
+    fd: int, resize: Callable[[int, int], Awaitable[None]]
+) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Tell ``resize(columns, rows)`` the size of terminal ``fd``, now and whenever it changes; gives what tells it anew."""
     loop = asyncio.get_running_loop()
     pending: set[asyncio.Task[None]] = set()
 
     async def tell() -> None:
+        if not os.isatty(fd):
+            return
         size = os.get_terminal_size(fd)
         # The process may have ended; its exit is what the caller waits for.
         with contextlib.suppress(ContainerdError):
@@ -50,7 +51,7 @@ async def follow_size(fd: int, resize: Callable[[int, int], Awaitable[None]]) ->
     loop.add_signal_handler(signal.SIGWINCH, changed)
     try:
         await tell()
-        yield
+        yield tell
     finally:
         loop.remove_signal_handler(signal.SIGWINCH)
         await asyncio.gather(*pending)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 from pycontainerd.client.console import follow_size, forward_signals, raw
 from pycontainerd.client.fifo import Descriptors
@@ -32,8 +32,10 @@ async def run_to_end(process: Process, terminal: bool) -> int:
     try:
         # Before it starts: a signal that comes as soon as it shows a sign of life is meant for it.
         with in_front(process, terminal):
-            await process.start()
-            return (await _end(process, ended, terminal)).status
+            async with _sized(process, terminal) as tell_size:
+                await process.start()
+                await tell_size()  # again: in the Go containerd an exec has no terminal before it runs
+                return (await _end(process, ended)).status
     finally:
         ended.cancel()
 
@@ -42,14 +44,28 @@ async def follow_to_end(process: Process, terminal: bool) -> Exit:
     """Wait for the end of a process that runs already."""
     ended = asyncio.create_task(process.wait())
     with in_front(process, terminal):
-        return await _end(process, ended, terminal)
+        async with _sized(process, terminal):
+            return await _end(process, ended)
 
 
-async def _end(process: Process, ended: asyncio.Task[Exit], terminal: bool) -> Exit:
-    async with follow_size(1, process.resize) if terminal else contextlib.nullcontext():
-        found = await ended
-        await process.drain()
-        return found
+async def _end(process: Process, ended: asyncio.Task[Exit]) -> Exit:
+    found = await ended
+    await process.drain()
+    return found
+
+
+@contextlib.asynccontextmanager
+async def _sized(process: Process, terminal: bool) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """The process's terminal has the size of ours from here on; gives what tells it anew."""
+    if terminal:
+        async with follow_size(1, process.resize) as tell:
+            yield tell
+    else:
+        yield _nothing
+
+
+async def _nothing() -> None:
+    return
 
 
 async def discard(process: Process) -> None:

@@ -47,6 +47,7 @@ class ProcessIO:
         self._logger: Logger | None = None
         self._socket: consoles.ConsoleSocket | None = None
         self._terminal = -1
+        self._size: tuple[int, int] | None = None
         self._over = False
 
     async def prepare(self) -> Streams:
@@ -122,6 +123,8 @@ class ProcessIO:
 
     async def _connect_terminal(self, socket: consoles.ConsoleSocket) -> None:
         self._terminal = await socket.receive()
+        if self._size is not None:
+            consoles.resize(self._terminal, *self._size)
         uri = _split(self._stdio.stdout)
         if uri.scheme in ("binary", "binary-v2"):
             await self._open_logger(uri)
@@ -142,7 +145,8 @@ class ProcessIO:
                 os.write(self._terminal, _END_OF_INPUT)
 
     def resize(self, width: int, height: int) -> None:
-        """Set the size of the terminal; nothing if there is none."""
+        """Set the size of the terminal, of one to come too; nothing if there will be none."""
+        self._size = (width, height)
         if self._terminal >= 0:
             consoles.resize(self._terminal, width, height)
 

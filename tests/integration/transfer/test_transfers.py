@@ -185,7 +185,7 @@ def test_only_what_is_there_can_be_exported_or_tagged(work):
 
 def test_an_unknown_snapshotter_is_named_and_leaves_nothing(work):
     async def run(client):
-        with pytest.raises(NotFound, match="nosuch"):
+        with pytest.raises(InvalidArgument, match="nosuch"):
             await load(client, images.oci_archive({NAME: new_image()}), unpack=["nosuch"])
         assert await names(client) == []
 

@@ -80,7 +80,7 @@ def test_namespaces_do_not_see_each_other(start):
 
 
 def test_a_snapshotter_that_is_not_there_says_why(start):
-    with pytest.raises(NotFound, match="why not"):
+    with pytest.raises(InvalidArgument, match="why not"):
         start().scoped(Scope("one"), "zfs")
 
 

@@ -185,7 +185,7 @@ class SnapshotService(Protocol):
     def scoped(self, scope: Scope, snapshotter: str) -> Snapshotter:
         """A view of one snapshotter ("" is the default one).
 
-        :raises NotFound: no such snapshotter, said with the kernel's reason.
+        :raises InvalidArgument: no such snapshotter, said with the kernel's reason.
         """
         ...
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from pycontainerd.contracts.database import Database
-from pycontainerd.contracts.errors import ContainerdError, NotFound
+from pycontainerd.contracts.errors import ContainerdError, InvalidArgument, NotFound
 from pycontainerd.contracts.events import EventBus
 from pycontainerd.contracts.numbers import Numbers
 from pycontainerd.contracts.snapshots import Snapshotter
@@ -44,7 +44,8 @@ class Snapshots:
         name = snapshotter or self._default
         backend = self._backends.get(name)
         if backend is None:
-            raise NotFound(f"snapshotter not loaded: {name}: {self._why(name)}")
+            # Not NotFound: a client that looks for a snapshot would take it for "no such snapshot" and go on.
+            raise InvalidArgument(f"snapshotter not loaded: {name}: {self._why(name)}")
         return ScopedSnapshotter(self, scope, name, backend)
 
     def names(self) -> Sequence[str]:

@@ -37,6 +37,8 @@ TEXTS = ["../../etc", "\0", "x" * 70_000, "ä/%s\n"]
 @pytest.fixture
 def channel(our_containerd_module: Daemon) -> Iterator[grpc.Channel]:
     with grpc.insecure_channel(f"unix:{our_containerd_module.address}") as made:
+        # A daemon makes its id when it is asked for it: before anything is compared.
+        made.unary_unary("/containerd.services.introspection.v1.Introspection/Server")(b"", timeout=20)
         yield made
 
 

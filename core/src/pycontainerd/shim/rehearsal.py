@@ -38,7 +38,7 @@ for word; do
   [ "$before" = --pid-file ] && file=$word
   before=$word
 done
-[ -z "$file" ] || { sleep 100 & echo $! >"$file"; }
+[ -z "$file" ] || { sleep 10 & echo $! >"$file"; }
 """
 
 

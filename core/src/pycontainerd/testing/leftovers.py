@@ -128,10 +128,11 @@ def _command(pid: int) -> str:
 
 
 def _belongs_to(pid: int, daemon: int) -> bool:
-    """The daemon, or a helper that it started and has not let go (its zygote); a shim has another parent or session."""
+    """The daemon, a helper that it started and has not let go (its zygote), or what that one rehearses with."""
     if not daemon:
         return False
-    return pid == daemon or (_parent(pid) == daemon and not _is_shim(pid))
+    parent = _parent(pid)
+    return pid == daemon or (daemon in (parent, _parent(parent)) and not _is_shim(pid))
 
 
 def _is_shim(pid: int) -> bool:

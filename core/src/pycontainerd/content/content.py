@@ -22,12 +22,12 @@ from pycontainerd.contracts.database import Database
 from pycontainerd.contracts.errors import AlreadyExists, InvalidArgument, NotFound
 from pycontainerd.contracts.events import ContentCreate, ContentDelete, EventBus
 from pycontainerd.contracts.filters import parse
+from pycontainerd.contracts.locks import KeyedLocks
 from pycontainerd.contracts.numbers import Numbers
 from pycontainerd.contracts.tables import ensure_namespace, hold, release
 from pycontainerd.contracts.types import Scope, now
 
 from .fields import info_field, status_field
-from .locks import KeyedLocks
 from .scoped_writer import ScopedWriter, SharedWriter
 
 MAX_REF = 4096  # bytes

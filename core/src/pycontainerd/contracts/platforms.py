@@ -210,7 +210,7 @@ def _matches(wanted: Platform, candidate: Platform) -> bool:
 
 @attrs.frozen
 class Matcher:
-    """Matches what runs on any of ``platforms``; implements `contracts.unpack.PlatformMatcher`."""
+    """Matches what runs on any of ``platforms``."""
 
     order: Sequence[Platform]
 

@@ -15,7 +15,7 @@ A *service* is an object with the attribute ``SERVICE`` (the full protobuf name,
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 import attrs
@@ -77,9 +77,3 @@ class RpcService(Protocol):
     """What plugins of type ``io.containerd.grpc.v1`` and ``io.containerd.ttrpc.v1`` return from init."""
 
     SERVICE: str
-
-
-class ServiceBundle(Protocol):
-    """A plugin that serves several services returns an object with these."""
-
-    def services(self) -> Sequence[RpcService]: ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 import attrs
@@ -41,9 +41,3 @@ class Unpacker(Protocol):
         :raises NotFound: no manifest for the platform, or content is missing.
         """
         ...
-
-
-class PlatformMatcher(Protocol):
-    """Orders platforms: the best match first."""
-
-    def match(self, candidates: Sequence[Platform]) -> int | None: ...

@@ -112,15 +112,6 @@ def mounts(values: Iterable[Mapping[str, Any]]) -> Edit:
     return edit
 
 
-def without_mounts(*targets: str) -> Edit:
-    """Drop the mounts at these places."""
-
-    def edit(spec: Spec) -> None:
-        spec["mounts"] = [item for item in spec.get("mounts", ()) if item["destination"] not in targets]
-
-    return edit
-
-
 def parse_mount(text: str) -> dict[str, Any]:
     """``type=bind,src=/a,dst=/b,options=rbind:ro``, as the Go tool writes mounts.
 

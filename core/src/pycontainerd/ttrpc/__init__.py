@@ -1,5 +1,5 @@
 """ttrpc, the small RPC between the daemon and its shims (containerd/ttrpc PROTOCOL.md).
 
-`frames` is the protocol without I/O; `client` and `server` put it on asyncio streams. Light on purpose: a shim imports
-this and no gRPC.
+`frame` and `connection` are the protocol without I/O, `dispatch` leads from a call to its response. `client` and `server`
+put them on asyncio for the daemon; a shim has a loop of its own (shim/rpc.py).
 """

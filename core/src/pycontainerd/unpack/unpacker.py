@@ -16,6 +16,7 @@ from pycontainerd.contracts import gclabels, media_types
 from pycontainerd.contracts.content import ContentService, ContentStore
 from pycontainerd.contracts.diff import DiffService
 from pycontainerd.contracts.errors import AlreadyExists, ContainerdError, DataLoss, InvalidArgument, NotFound
+from pycontainerd.contracts.locks import KeyedLocks
 from pycontainerd.contracts.snapshots import SnapshotService, Snapshotter
 from pycontainerd.contracts.types import Descriptor, Mount, Platform, Scope
 from pycontainerd.contracts.unpack import LayerProgress
@@ -23,7 +24,6 @@ from pycontainerd.sys.mountopts import is_read_only
 
 from .chain import chain_ids
 from .images import read_config, select
-from .locks import KeyedLock
 
 LABEL_REF = "containerd.io/snapshot.ref"
 LABEL_DIFF_ID = "containerd.io/snapshot/diff-id"
@@ -62,7 +62,7 @@ class Unpacker:
         self._content = content
         self._snapshots = snapshots
         self._diff = diff
-        self._locks = KeyedLock()
+        self._locks = KeyedLocks()
 
     def unpack(
         self,
@@ -87,7 +87,7 @@ class Unpacker:
         for layer in layers:
             if wait is not None:
                 wait(layer.descriptor)  # before the lock: others may have the layer already
-            with self._locks.held((scope.namespace, name, layer.chain_id)):
+            with self._locks.hold((scope.namespace, name, layer.chain_id)):
                 state = self._layer(content, backend, layer, report)
             report(LayerProgress(layer.descriptor, state))
         chain_id = layers[-1].chain_id

@@ -4,7 +4,7 @@ It knows nothing of containers and imports nothing else of pycontainerd.
 """
 
 from .context import Context, Daemon, Logger
-from .errors import CycleError, DuplicatePluginError, KernelError, RegistrationError, Skip
+from .errors import CycleError, DuplicatePluginError, KernelError, Later, RegistrationError, Skip
 from .kernel import Kernel
 from .registration import Registration
 from .report import Report, Row, State
@@ -16,6 +16,7 @@ __all__ = [
     "DuplicatePluginError",
     "Kernel",
     "KernelError",
+    "Later",
     "Logger",
     "Registration",
     "RegistrationError",

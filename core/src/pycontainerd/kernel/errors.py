@@ -12,6 +12,18 @@ class Skip(Exception):
         super().__init__(f"{reason} ({hint})" if hint else reason)
 
 
+class Later(Exception):
+    """Raised by a plugin's init: what it needs outside this process is not there yet, a socket for instance.
+
+    The plugin is ``blocked`` with this reason; the kernel calls init again until it succeeds, and then starts what
+    waits for it.
+    """
+
+    def __init__(self, reason: str, *, hint: str = "") -> None:
+        super().__init__(reason)
+        self.hint = hint
+
+
 class KernelError(Exception):
     """Base of the kernel's own errors."""
 

@@ -33,7 +33,7 @@ def test_init_gets_its_config_and_directories_and_what_it_requires(run, tmp_path
     seen = {}
 
     def init(ctx):
-        seen.update(size=ctx.config.size, store=ctx.single("store.v1"), all=ctx.by_type("store.v1"))
+        seen.update(size=ctx.config.size, store=ctx.single("store.v1"), all=dict(ctx.by_type("store.v1")))
         seen.update(root=ctx.root, by_id=ctx.by_id("store.v1.s"))
         ctx.exports["k"] = "v"
         ctx.capabilities.append("c")

@@ -3,13 +3,15 @@
 It knows nothing of containers and imports nothing else of pycontainerd.
 """
 
-from .context import Context, Daemon, Logger
-from .errors import CycleError, DuplicatePluginError, KernelError, Later, RegistrationError, Skip
+from .changes import Change, Verdict
+from .context import Context, Daemon, Logger, Plugins
+from .errors import CycleError, DuplicatePluginError, KernelError, Later, RegistrationError, ReloadError, Skip
 from .kernel import Kernel
 from .registration import Registration
 from .report import Report, Row, State
 
 __all__ = [
+    "Change",
     "Context",
     "CycleError",
     "Daemon",
@@ -18,10 +20,13 @@ __all__ = [
     "KernelError",
     "Later",
     "Logger",
+    "Plugins",
     "Registration",
     "RegistrationError",
+    "ReloadError",
     "Report",
     "Row",
     "Skip",
     "State",
+    "Verdict",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -38,12 +38,34 @@ class Logger:
         self._emit(logging.ERROR, message, fields, exc)
 
 
+class Plugins(Mapping[str, Any]):
+    """The running plugins of one type by id: a view that changes as plugins start and stop. Safe in any thread."""
+
+    def __init__(self, instances: Mapping[str, Any], type: str) -> None:  # noqa: A002 - the field's name
+        self._instances = instances
+        self._prefix = f"{type}."
+
+    def __getitem__(self, id: str) -> Any:  # noqa: A002
+        return self._instances[self._prefix + id]
+
+    def __iter__(self) -> Iterator[str]:
+        size = len(self._prefix)
+        return iter([uri[size:] for uri in list(self._instances) if uri.startswith(self._prefix)])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __repr__(self) -> str:
+        return f"Plugins({self._prefix}*: {', '.join(self)})"
+
+
 @attrs.define
 class Daemon:
     """The process a kernel runs in: what every plugin may know of it.
 
     ``config`` is the daemon's whole configuration (read it, don't keep it); ``zygote`` starts shims, or is None;
-    ``services`` are the RPC services of the API by name; ``report`` gives the current `Report`.
+    ``services`` are the RPC services of the API by name; ``report`` gives the current `Report`;
+    ``reload`` reads the configuration anew (its argument: only say what would change).
     """
 
     root: str
@@ -56,6 +78,7 @@ class Daemon:
     zygote: Any = None
     services: Sequence[str] = ()
     report: Callable[[], Any] = lambda: None
+    reload: Callable[[bool], Awaitable[Any]] | None = None
 
 
 @attrs.define
@@ -73,7 +96,6 @@ class Context(Generic[C]):
     capabilities: list[str] = attrs.field(factory=list)
     platforms: list[str] = attrs.field(factory=list)
     instances: Mapping[str, Any] = attrs.field(factory=dict)
-    types: Mapping[str, str] = attrs.field(factory=dict)
 
     def by_id(self, uri: str) -> Any:
         """The instance of the plugin ``uri``.
@@ -85,13 +107,9 @@ class Context(Generic[C]):
         except KeyError:
             raise KernelError(f"{self.uri} asked for {uri}, which is not running") from None
 
-    def by_type(self, type: str) -> dict[str, Any]:  # noqa: A002 - the field's name
-        """The running plugins of a type, by id."""
-        return {
-            uri.removeprefix(f"{type}."): instance
-            for uri, instance in self.instances.items()
-            if self.types.get(uri) == type
-        }
+    def by_type(self, type: str) -> Plugins:  # noqa: A002 - the field's name
+        """The running plugins of a type, by id: a live view. Keep the view, not what it holds now."""
+        return Plugins(self.instances, type)
 
     def single(self, type: str) -> Any:  # noqa: A002
         """The one instance of a type.

@@ -23,7 +23,10 @@ GROUP = "pycontainerd.plugins"
 
 @attrs.frozen
 class Found:
-    """An entry point that was there: not imported, imported (``registration``), or failed to (``error``)."""
+    """An entry point that was there: not imported, imported (``registration``), or failed to (``error``).
+
+    ``made_of`` is what a plugin that the configuration makes was made of: while it is equal, a reload leaves it alone.
+    """
 
     uri: str
     distribution: str
@@ -31,6 +34,7 @@ class Found:
     registration: Registration | None = None
     error: BaseException | None = None
     import_seconds: float = 0.0
+    made_of: object = None
 
 
 class _TimedEntryPoint:

@@ -6,172 +6,202 @@ A plugin can fail in any way it likes (raise, exit, hang): that is an outcome to
 from __future__ import annotations
 
 import asyncio
-import inspect
+import contextlib
 import os
 import sys
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import attrs
 
+from .calls import call, describe
 from .context import Context, Daemon, Logger
-from .errors import Skip
+from .errors import Later, Skip
 from .graph import Graph, resolve
 from .registration import Registration, is_type
 from .report import State
 
 ConfigFor = Callable[[str, type[Any] | None], Any]
+PATIENCE = 3.0  # seconds after which the log says whose start the others wait for
 
 
 @attrs.define(kw_only=True)
 class Outcome:
-    """How one plugin's start ended."""
+    """How one plugin's start ended. ``late``: it waits for something outside this process, and is tried again."""
 
     state: State
     cause: str = ""
+    hint: str = ""
     blocked_by: str = ""
+    late: bool = False
     instance: Any = None
     context: Context[Any] | None = None
     seconds: float = 0.0
 
 
 class Initializer:
-    """One start and one stop of a set of plugins.
+    """The running set of plugins. Use from the event loop, one change at a time.
 
     ``config_for(uri, config class)`` gives a plugin's config and raises to fail that plugin alone.
     """
 
     def __init__(self, registrations: Mapping[str, Registration], daemon: Daemon, config_for: ConfigFor) -> None:
-        self.registrations = registrations
+        self.registrations: dict[str, Registration] = dict(registrations)
         self.graph: Graph = resolve(registrations.values())
         self.outcomes: dict[str, Outcome] = {}
+        self.config_for = config_for
         self._daemon = daemon
-        self._config_for = config_for
-        self._instances: dict[str, Any] = {}
-        self._types = {uri: registration.type for uri, registration in registrations.items()}
+        self._instances: dict[str, Any] = {}  # the same dict for ever: contexts look into it
+        self._types: dict[str, str] = {}
+        self._register(registrations)
         self._started: list[str] = []
 
     async def start(self) -> None:
-        """Start every plugin; returns when each has an outcome."""
-        done = {uri: asyncio.Event() for uri in self.graph.order}
+        """Start every plugin that has no outcome yet or waits for another one; returns when each has an outcome."""
+        waiting = [uri for uri in self.graph.order if self._unsettled(uri)]
+        done = {uri: asyncio.Event() for uri in waiting}
 
         async def run(uri: str) -> None:
             for earlier in self.graph.before[uri]:
-                await done[earlier].wait()
-            self.outcomes[uri] = await self._start_one(self.registrations[uri])
+                if earlier in done:
+                    await done[earlier].wait()
+            outcome = await self.attempt(self.registrations[uri])
+            self.settle(uri, outcome)
             done[uri].set()
 
-        await asyncio.gather(*(run(uri) for uri in self.graph.order))
+        with _watching(lambda: [uri for uri in done if not done[uri].is_set() and self._ready(uri, done)]):
+            await asyncio.gather(*(run(uri) for uri in waiting))
 
-    async def stop(self) -> None:
-        """Close every started plugin in reverse order; what fails to close is logged and the rest goes on."""
-        while self._started:
-            uri = self._started.pop()
-            registration = self.registrations[uri]
-            instance = self._instances.pop(uri)
-            if registration.close is not None:
-                try:
-                    await _call(registration.close, instance, registration.deadline, f"close {uri}")
-                except (Exception, SystemExit) as exc:
-                    Logger(uri).error("plugin did not close", error=_describe(exc))
-
-    async def _start_one(self, registration: Registration) -> Outcome:
+    async def attempt(self, registration: Registration) -> Outcome:
+        """Try to start one plugin; what it needs is not waited for. `settle` makes the outcome count."""
         if registration.platforms and sys.platform not in registration.platforms:
             return Outcome(
                 state=State.SKIPPED,
                 cause=f"it runs on {', '.join(registration.platforms)}, this is {sys.platform}",
             )
-        missing = next((name for name in registration.requires if not self._satisfied(name)), None)
+        missing = self._missing(registration)
         if missing is not None:
             return Outcome(state=State.BLOCKED, blocked_by=missing)
         began = time.perf_counter()
         outcome = await self._init(registration)
         outcome.seconds = time.perf_counter() - began
-        if outcome.state is State.OK:
-            self._instances[registration.uri] = outcome.instance
-            self._started.append(registration.uri)
         return outcome
 
-    def _satisfied(self, name: str) -> bool:
+    def settle(self, uri: str, outcome: Outcome) -> None:
+        """Record how a start ended; a plugin that is ok is there for the others from now on."""
+        self.outcomes[uri] = outcome
+        if outcome.state is State.OK:
+            self._instances[uri] = outcome.instance
+            self._started.append(uri)
+
+    def dependents(self, uris: set[str]) -> list[str]:
+        """``uris`` and the running plugins that cannot do without them, in the order in which they were started."""
+        gone = set(uris)
+        # Who requires a plugin was started after it, so one walk sees everything.
+        for uri in self._started:
+            if uri not in gone and self._missing(self.registrations[uri], gone) is not None:
+                gone.add(uri)
+        return [uri for uri in self._started if uri in gone]
+
+    async def stop(self, uris: set[str] | None = None) -> list[str]:
+        """Stop all, or ``uris`` with their dependents, in reverse order; what fails to close is logged.
+
+        Returns what was stopped. It has no outcome any more, so that the next `start` tries it again.
+        """
+        stopping = list(self._started) if uris is None else self.dependents(uris)
+        for uri in reversed(stopping):
+            self._started.remove(uri)
+            instance = self._instances.pop(uri)
+            if uris is not None:
+                self.outcomes.pop(uri, None)
+            await self.close(self.registrations[uri], instance)
+        return stopping
+
+    async def close(self, registration: Registration, instance: Any) -> None:
+        """Close one instance; a failure is logged."""
+        if registration.close is None:
+            return
+        try:
+            await call(registration.close, instance, deadline=registration.deadline, what="close")
+        except (Exception, SystemExit) as exc:
+            Logger(registration.uri).error("plugin did not close", error=describe(exc))
+
+    def change(self, registrations: Mapping[str, Registration], graph: Graph) -> None:
+        """Take another set of registrations; what is no longer in it must have been stopped."""
+        self.registrations = dict(registrations)
+        self.graph = graph
+        self._register(registrations)
+        for uri in [uri for uri in self.outcomes if uri not in registrations]:
+            del self.outcomes[uri]
+
+    def _register(self, registrations: Mapping[str, Registration]) -> None:
+        self._types.clear()
+        self._types.update((uri, registration.type) for uri, registration in registrations.items())
+
+    def _unsettled(self, uri: str) -> bool:
+        outcome = self.outcomes.get(uri)
+        return outcome is None or (outcome.state is State.BLOCKED and not outcome.late)
+
+    def _ready(self, uri: str, done: Mapping[str, asyncio.Event]) -> bool:
+        """Whether its own init is what a start waits for."""
+        return all(earlier not in done or done[earlier].is_set() for earlier in self.graph.before[uri])
+
+    def _missing(self, registration: Registration, gone: set[str] | None = None) -> str | None:
+        """The first requirement that no running plugin (outside of ``gone``) satisfies."""
+        return next((name for name in registration.requires if not self._satisfied(name, gone or set())), None)
+
+    def _satisfied(self, name: str, gone: set[str]) -> bool:
         if is_type(name):
-            return any(self._types.get(uri) == name for uri in self._instances)
-        return name in self._instances
+            return any(self._types.get(uri) == name and uri not in gone for uri in self._instances)
+        return name in self._instances and name not in gone
 
     async def _init(self, registration: Registration) -> Outcome:
         try:
             context = self._context(registration)
         except (Exception, SystemExit) as exc:
-            return Outcome(state=State.FAILED, cause=_describe(exc))
+            return Outcome(state=State.FAILED, cause=describe(exc))
         try:
-            instance = await _call(registration.init, context, registration.deadline, "init")
+            instance = await call(registration.init, context, deadline=registration.deadline, what="init")
         except Skip as skip:
             return Outcome(state=State.SKIPPED, cause=str(skip), context=context)
+        except Later as later:
+            return Outcome(state=State.BLOCKED, cause=str(later), hint=later.hint, late=True, context=context)
         except (Exception, SystemExit) as exc:
-            context.log.debug("plugin failed", error=_describe(exc))
-            return Outcome(state=State.FAILED, cause=_describe(exc), context=context)
+            context.log.debug("plugin failed", error=describe(exc))
+            return Outcome(state=State.FAILED, cause=describe(exc), context=context)
         return Outcome(state=State.OK, instance=instance, context=context)
 
     def _context(self, registration: Registration) -> Context[Any]:
         uri = registration.uri
         context = Context(
             uri=uri,
-            config=self._config_for(uri, registration.config),
+            config=self.config_for(uri, registration.config),
             root=os.path.join(self._daemon.root, uri),
             state=os.path.join(self._daemon.state, uri),
             daemon=self._daemon,
             loop=asyncio.get_running_loop(),
             log=Logger(uri),
             instances=self._instances,
-            types=self._types,
         )
         for directory in (context.root, context.state):
             os.makedirs(directory, mode=0o711, exist_ok=True)
         return context
 
 
-def _describe(exc: BaseException) -> str:
-    if isinstance(exc, SystemExit):
-        return f"it called sys.exit({exc.code!r})"
-    return str(exc) or type(exc).__name__
-
-
-async def _call(function: Callable[[Any], Any], argument: Any, deadline: float, what: str) -> Any:
-    """Call ``function`` where it belongs (loop or thread) and give it ``deadline`` seconds."""
-    try:
-        if inspect.iscoroutinefunction(function):
-            return await asyncio.wait_for(function(argument), deadline)
-        return await asyncio.wait_for(_in_thread(function, argument), deadline)
-    except TimeoutError:
-        raise TimeoutError(f"its {what} did not finish in {deadline:g} s") from None
-
-
-def _in_thread(function: Callable[[Any], Any], argument: Any) -> asyncio.Future[Any]:
-    """Run ``function`` in a daemon thread of its own: one that hangs holds neither a pool's slot nor the exit."""
+@contextlib.contextmanager
+def _watching(busy: Callable[[], list[str]]) -> Iterator[None]:
+    """While a start takes long, say every `PATIENCE` seconds whose init it is that takes so long."""
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[Any] = loop.create_future()
+    began = loop.time()
 
-    def deliver(result: Any, exc: BaseException | None) -> None:
-        if not future.done():
-            if exc is None:
-                future.set_result(result)
-            else:
-                future.set_exception(exc)
+    def say() -> None:
+        nonlocal timer
+        Logger("kernel").warning(f"the start waits since {loop.time() - began:.0f} s for {', '.join(busy())}")
+        timer = loop.call_later(PATIENCE, say)
 
-    def run() -> None:
-        result: Any = None
-        error: BaseException | None = None
-        try:
-            result = function(argument)
-        except SystemExit as exc:
-            error = RuntimeError(_describe(exc))
-        except BaseException as exc:
-            error = exc if isinstance(exc, Exception) else RuntimeError(_describe(exc))
-        try:
-            loop.call_soon_threadsafe(deliver, result, error)
-        except RuntimeError:
-            return  # the loop is closed: nobody waits any more
-
-    threading.Thread(target=run, daemon=True, name="plugin").start()
-    return future
+    timer = loop.call_later(PATIENCE, say)
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+import attrs
+
+from .changes import Change
 from .context import Daemon, Logger
 from .discovery import Found, discover
-from .errors import RegistrationError, RequiredPluginError
+from .errors import DuplicatePluginError, KernelError, RegistrationError, ReloadError, RequiredPluginError
 from .firstparty import PACKAGES
 from .initializer import Initializer, Outcome
 from .registration import Registration, is_type, name_in, split_uri
+from .reload import apply, plan, preview
 from .report import Report, Row, State, missing_first_party
+
+FIRST_PAUSE = 0.25  # seconds before a late plugin is tried again; doubled each time
+LONGEST_PAUSE = 5.0
 
 
 class Settings(Protocol):
@@ -32,8 +40,15 @@ class Settings(Protocol):
         ...
 
 
+def _nothing(_settings: Settings) -> Mapping[str, Found]:
+    return {}
+
+
 class Kernel:
-    """Finds the installed plugins, starts what is enabled, and knows the state of all."""
+    """Finds the installed plugins, starts what is enabled, and knows the state of all. Use from the event loop.
+
+    ``extra`` gives the plugins that the configuration itself makes: proxies.
+    """
 
     def __init__(
         self,
@@ -41,12 +56,16 @@ class Kernel:
         settings: Settings,
         *,
         find: Callable[..., Mapping[str, Found]] = discover,
+        extra: Callable[[Any], Mapping[str, Found]] = _nothing,
     ) -> None:
         self._daemon = daemon
         self._settings = settings
         self._find = find
+        self._extra = extra
         self._found: Mapping[str, Found] = {}
         self._initializer: Initializer | None = None
+        self._changing = asyncio.Lock()
+        self._late: dict[str, asyncio.Task[None]] = {}
         self._log = Logger("kernel")
         daemon.report = lambda: self.report
 
@@ -57,10 +76,11 @@ class Kernel:
         :raises CycleError: plugins require each other in a circle.
         :raises RequiredPluginError: a plugin in ``required_plugins`` is not ok; everything is stopped again.
         """
-        self._found = self._find(self._settings.disabled)
+        self._found = self._look(self._settings, {})
         registrations = {uri: found.registration for uri, found in self._found.items() if found.registration}
         self._initializer = Initializer(registrations, self._daemon, self._settings.plugin)
-        await self._initializer.start()
+        async with self._changing:
+            await self._initializer.start()
         self._say()
         report = self.report
         for uri, where in self._settings.required.items():
@@ -68,11 +88,91 @@ class Kernel:
             if row is None or row.state is not State.OK:
                 await self.stop()
                 raise RequiredPluginError(f"{report.why(uri)}; it is required at {where}")
+        self._wait_for_late()
 
     async def stop(self) -> None:
         """Stop in reverse order of start."""
+        late = list(self._late.values())
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
         if self._initializer is not None:
-            await self._initializer.stop()
+            async with self._changing:
+                await self._initializer.stop()
+
+    async def reload(self, settings: Settings, *, dry_run: bool = False) -> list[Change]:
+        """Bring the running plugins to another configuration; what is not running is given another chance.
+
+        Plugins that were installed or enabled since start, those that are disabled now stop with what cannot do
+        without them, and those whose config changed take it if they can.
+
+        :param dry_run: only say what would happen.
+        :raises ReloadError: the configuration cannot be used as it is. Nothing has changed.
+        """
+        assert self._initializer is not None, "a kernel that was not started has nothing to reload"
+        async with self._changing:
+            try:
+                found = self._look(settings, self._found)
+            except KernelError as exc:
+                raise ReloadError([str(exc)]) from exc
+            made = plan(settings, found, self._initializer)
+            if dry_run:
+                return preview(made, self._initializer)
+            self._settings, self._found = settings, found
+            changes = await apply(made, self._initializer, lambda: self.report)
+        self._wait_for_late()
+        return changes
+
+    def _look(self, settings: Settings, now: Mapping[str, Found]) -> Mapping[str, Found]:
+        """Every plugin there is under ``settings``; of those in ``now``, what is imported stays as it is."""
+        kept = {
+            uri: one
+            for uri, one in now.items()
+            if one.registration is not None and one.made_of is None and not name_in(settings.disabled, uri)
+        }
+        found = {**self._find({**settings.disabled, **dict.fromkeys(kept, "")}), **kept}
+        for uri, one in self._extra(settings).items():
+            if uri in found:
+                raise DuplicatePluginError(uri, [found[uri].distribution, one.distribution])
+            old = now.get(uri)
+            same = old is not None and old.registration is not None and old.made_of == one.made_of
+            off = name_in(settings.disabled, uri)
+            found[uri] = attrs.evolve(one, registration=None) if off else old if same and old is not None else one
+        return found
+
+    def _wait_for_late(self) -> None:
+        """Have a task for each plugin that waits for something outside this process."""
+        assert self._initializer is not None
+        for uri, outcome in self._initializer.outcomes.items():
+            if outcome.late and uri not in self._late:
+                task = asyncio.ensure_future(self._bind(uri))
+                self._late[uri] = task
+                task.add_done_callback(lambda _task, uri=uri: self._late.pop(uri, None))  # type: ignore[misc]
+
+    async def _bind(self, uri: str) -> None:
+        """Try to start a late plugin until that ends in something, then start what waits for it."""
+        initializer = self._initializer
+        assert initializer is not None
+        registration = initializer.registrations[uri]
+        pause = FIRST_PAUSE
+        while True:
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+            outcome = await initializer.attempt(registration)
+            async with self._changing:
+                now = initializer.outcomes.get(uri)
+                if initializer.registrations.get(uri) is not registration or now is None or not now.late:
+                    if outcome.state is State.OK:
+                        await initializer.close(registration, outcome.instance)
+                    return
+                initializer.settle(uri, outcome)
+                if outcome.late:
+                    continue
+                await initializer.start()
+            row = self.report.rows[uri]
+            (self._log.info if row.state is State.OK else self._log.warning)(f"late plugin: {row.sentence}")
+            self._wait_for_late()
+            return
 
     def instances(self, type: str) -> dict[str, Any]:  # noqa: A002 - the field's name
         """Running plugins of ``type``, by id."""
@@ -130,10 +230,10 @@ class Kernel:
                 "capabilities": context.capabilities,
                 "platforms": context.platforms,
             }
-        if outcome.state is State.BLOCKED:
+        if outcome.state is State.BLOCKED and not outcome.late:
             chain, cause, hint = self._root_cause(outcome.blocked_by)
             return Row(**base, state=State.BLOCKED, cause=cause, chain=chain, hint=hint)
-        return Row(**base, state=outcome.state, cause=outcome.cause)
+        return Row(**base, state=outcome.state, cause=outcome.cause, hint=outcome.hint)
 
     def _root_cause(self, name: str) -> tuple[tuple[str, ...], str, str]:
         """The chain from a missing requirement to what is really wrong, that cause, and what to do."""
@@ -150,11 +250,11 @@ class Kernel:
                 return tuple(chain), cause, f"pip install {package}" if package else ""
             chain.append(uri)
             outcome = self._initializer.outcomes.get(uri) if self._initializer is not None else None
-            if outcome is None or outcome.state is not State.BLOCKED:
+            if outcome is None or outcome.state is not State.BLOCKED or outcome.late:
                 row = self._row(uri, self._found[uri])
                 return (
                     tuple(chain),
-                    row.cause if row.state is State.DISABLED else f"{row.state}: {row.cause}",
+                    row.cause if row.state in (State.DISABLED, State.BLOCKED) else f"{row.state}: {row.cause}",
                     row.hint,
                 )
             name = outcome.blocked_by

@@ -60,7 +60,8 @@ class Registration:
     - ``init``: gets a `Context`, returns the instance. A plain function runs in a worker thread, a coroutine function
       on the event loop. It has ``deadline`` seconds. Raising `Skip` leaves the plugin ``skipped``.
     - ``close``: gets the instance at shutdown, in reverse order of start.
-    - ``reload``: gets the instance and the new config, applies it, returns nothing.
+    - ``reload``: gets the instance and the new config and applies it while the plugin runs. It returns the names of
+      the keys that only a restart can change, or nothing. Raising leaves the old config in force.
     """
 
     type: str

@@ -1,0 +1,158 @@
+"""Brings a running kernel to another configuration: all of it is checked before any of it is applied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from .calls import call, describe
+from .changes import Change, Verdict, differing, key_of
+from .discovery import Found
+from .errors import CycleError, ReloadError
+from .graph import Graph, resolve
+from .initializer import Initializer, Outcome
+from .registration import Registration, name_in
+from .report import Report, State
+
+if TYPE_CHECKING:
+    from .kernel import Settings
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """A configuration that was found to be good, and what it means for the plugins that are there."""
+
+    settings: Settings
+    found: Mapping[str, Found]
+    registrations: Mapping[str, Registration]
+    graph: Graph
+    configs: Mapping[str, Any]
+    removed: set[str]
+    added: set[str]
+
+
+def plan(settings: Settings, found: Mapping[str, Found], initializer: Initializer) -> Plan:
+    """Check a new configuration against the plugins ``found`` under it.
+
+    :raises ReloadError: with everything that is wrong with it.
+    """
+    registrations = {uri: one.registration for uri, one in found.items() if one.registration is not None}
+    problems, configs = _configs(settings, registrations)
+    for uri, where in settings.required.items():
+        if uri not in registrations:
+            why = "it would be disabled" if name_in(settings.disabled, uri) else "it is not there"
+            problems.append(f"{uri} is required at {where}, but {why}")
+    graph = Graph((), {})
+    try:
+        graph = resolve(registrations.values())
+    except CycleError as exc:
+        problems.append(str(exc))
+    if problems:
+        raise ReloadError(problems)
+    before = initializer.registrations
+    changed = {uri for uri in registrations if uri in before and registrations[uri] is not before[uri]}
+    return Plan(
+        settings=settings,
+        found=found,
+        registrations=registrations,
+        graph=graph,
+        configs=configs,
+        removed={uri for uri in before if uri not in registrations} | changed,
+        added={uri for uri, one in found.items() if one.registration and uri not in before} | changed,
+    )
+
+
+def _configs(settings: Settings, registrations: Mapping[str, Registration]) -> tuple[list[str], dict[str, Any]]:
+    problems, configs = [], {}
+    for uri, registration in registrations.items():
+        try:
+            configs[uri] = settings.plugin(uri, registration.config)
+        except (Exception, SystemExit) as exc:
+            problems.append(describe(exc))
+    return problems, configs
+
+
+def preview(plan: Plan, initializer: Initializer) -> list[Change]:
+    """What `apply` would do, as far as that can be known before."""
+    changes = [
+        Change(_switch(plan, uri), Verdict.APPLIED, uri, "it would stop") for uri in sorted(plan.removed - plan.added)
+    ]
+    changes += [Change(_switch(plan, uri), Verdict.APPLIED, uri, "it would start") for uri in sorted(plan.added)]
+    for uri, outcome, names in _reconfigured(plan, initializer):
+        can = plan.registrations[uri].reload is not None or outcome.state is not State.OK
+        verdict = Verdict.APPLIED if can else Verdict.RESTART
+        changes += [Change(key_of(uri, name), verdict, uri) for name in names]
+    return changes
+
+
+async def apply(plan: Plan, initializer: Initializer, report: Callable[[], Report]) -> list[Change]:
+    """Stop, reconfigure and start what the plan says; returns what became of each key."""
+    changes: list[Change] = []
+    stopped = await initializer.stop(plan.removed) if plan.removed else []
+    initializer.config_for = plan.settings.plugin
+    initializer.change(plan.registrations, plan.graph)
+    again: list[tuple[str, list[str]]] = []
+    for uri, outcome, names in _reconfigured(plan, initializer):
+        if outcome.state is State.OK:
+            changes += await _reconfigure(plan.registrations[uri], outcome, plan.configs[uri], names)
+        else:
+            again.append((uri, names))
+    retried = [uri for uri, outcome in initializer.outcomes.items() if outcome.state in (State.FAILED, State.SKIPPED)]
+    for uri in {*retried, *(uri for uri, _ in again)}:
+        del initializer.outcomes[uri]
+    await initializer.start()
+    rows = report().rows
+    for uri, names in again:
+        changes += [Change(key_of(uri, name), Verdict.APPLIED, uri, rows[uri].sentence) for name in names]
+    gone = plan.removed - plan.added
+    for uri in sorted(gone):
+        others = [other for other in stopped if other not in gone and rows[other].state is not State.OK]
+        message = "it is stopped" + (f", and with it {', '.join(sorted(others))}" if others else "")
+        changes.append(Change(_switch(plan, uri), Verdict.APPLIED, uri, message))
+    changes += [Change(_switch(plan, uri), Verdict.APPLIED, uri, rows[uri].sentence) for uri in sorted(plan.added)]
+    for uri in sorted(retried):
+        if uri in rows and rows[uri].state is State.OK and uri not in dict(again):
+            changes.append(Change(key_of(uri, ""), Verdict.APPLIED, uri, f"tried again: {rows[uri].sentence}"))
+    return changes
+
+
+def _switch(plan: Plan, uri: str) -> str:
+    """The key that adds or takes away a plugin."""
+    found = plan.found.get(uri)
+    made = found is None or found.made_of is not None
+    return "proxy_plugins" if made else "disabled_plugins"
+
+
+def _reconfigured(plan: Plan, initializer: Initializer) -> list[tuple[str, Outcome, list[str]]]:
+    """Plugins that stay, whose configured values are others than those in force."""
+    found = []
+    for uri, config in plan.configs.items():
+        outcome = initializer.outcomes.get(uri)
+        if outcome is None or uri in plan.removed or uri in plan.added:
+            continue
+        if outcome.context is not None:
+            names = list(differing(outcome.context.config, config))
+        else:  # its config was so wrong that it never had one
+            names = [""] if outcome.state is State.FAILED else []
+        if names:
+            found.append((uri, outcome, names))
+    return found
+
+
+async def _reconfigure(registration: Registration, outcome: Outcome, config: Any, names: list[str]) -> list[Change]:
+    uri = registration.uri
+    if registration.reload is None:
+        return [Change(key_of(uri, name), Verdict.RESTART, uri) for name in names]
+    try:
+        left = await call(registration.reload, outcome.instance, config, deadline=registration.deadline, what="reload")
+    except (Exception, SystemExit) as exc:
+        return [Change(key_of(uri, name), Verdict.REJECTED, uri, describe(exc)) for name in names]
+    left = set(left or ())
+    assert outcome.context is not None
+    old = outcome.context.config
+    if left:  # what was not applied is still as it was, and the next reload says so again
+        config = attrs.evolve(config, **{name: getattr(old, name) for name in {one.partition(".")[0] for one in left}})
+    outcome.context.config = config
+    return [Change(key_of(uri, name), Verdict.RESTART if name in left else Verdict.APPLIED, uri) for name in names]

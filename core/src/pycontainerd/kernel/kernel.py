@@ -11,12 +11,12 @@ import attrs
 from .changes import Change
 from .context import Daemon, Logger
 from .discovery import Found, discover
-from .errors import DuplicatePluginError, KernelError, RegistrationError, ReloadError, RequiredPluginError
-from .firstparty import PACKAGES
-from .initializer import Initializer, Outcome
-from .registration import Registration, is_type, name_in, split_uri
+from .errors import DuplicatePluginError, KernelError, ReloadError, RequiredPluginError
+from .initializer import Initializer
+from .registration import Registration, name_in
 from .reload import apply, plan, preview
-from .report import Report, Row, State, missing_first_party
+from .report import Report, State
+from .rows import report
 
 FIRST_PAUSE = 0.25  # seconds before a late plugin is tried again; doubled each time
 LONGEST_PAUSE = 5.0
@@ -82,12 +82,12 @@ class Kernel:
         async with self._changing:
             await self._initializer.start()
         self._say()
-        report = self.report
+        current = self.report
         for uri, where in self._settings.required.items():
-            row = report.rows.get(uri)
+            row = current.rows.get(uri)
             if row is None or row.state is not State.OK:
                 await self.stop()
-                raise RequiredPluginError(f"{report.why(uri)}; it is required at {where}")
+                raise RequiredPluginError(f"{current.why(uri)}; it is required at {where}")
         self._wait_for_late()
 
     async def stop(self) -> None:
@@ -187,100 +187,18 @@ class Kernel:
     @property
     def report(self) -> Report:
         """Where every known plugin stands now."""
-        rows: dict[str, Row] = {}
-        for uri, found in self._found.items():
-            rows[uri] = self._row(uri, found)
-        rows.update(missing_first_party(rows))
-        return Report(dict(sorted(rows.items())))
+        outcomes = self._initializer.outcomes if self._initializer is not None else {}
+        return report(self._found, outcomes, self._settings.disabled)
 
     @property
     def registrations(self) -> Mapping[str, Registration]:
         """The registrations of all imported plugins."""
         return self._initializer.registrations if self._initializer is not None else {}
 
-    def _row(self, uri: str, found: Found) -> Row:
-        type_, id_ = _split(uri)
-        base: dict[str, Any] = {
-            "uri": uri,
-            "type": type_,
-            "id": id_,
-            "distribution": found.distribution,
-            "version": found.version,
-            "import_seconds": found.import_seconds,
-        }
-        if name := name_in(self._settings.disabled, uri):
-            return Row(**base, state=State.DISABLED, cause=f"disabled at {self._settings.disabled[name]}")
-        if found.error is not None:
-            return Row(
-                **base,
-                state=State.FAILED,
-                cause=f"import failed: {found.error or type(found.error).__name__}",
-            )
-        outcome = self._initializer.outcomes.get(uri) if self._initializer is not None else None
-        if outcome is None or found.registration is None:
-            return Row(**base, state=State.BLOCKED, cause="the daemon is still starting")
-        return self._started_row(base, found.registration, outcome)
-
-    def _started_row(self, base: dict[str, Any], registration: Registration, outcome: Outcome) -> Row:
-        context = outcome.context
-        base |= {"requires": tuple(registration.requires), "init_seconds": outcome.seconds}
-        if context is not None:
-            base |= {
-                "exports": context.exports,
-                "capabilities": context.capabilities,
-                "platforms": context.platforms,
-            }
-        if outcome.state is State.BLOCKED and not outcome.late:
-            chain, cause, hint = self._root_cause(outcome.blocked_by)
-            return Row(**base, state=State.BLOCKED, cause=cause, chain=chain, hint=hint)
-        return Row(**base, state=outcome.state, cause=outcome.cause, hint=outcome.hint)
-
-    def _root_cause(self, name: str) -> tuple[tuple[str, ...], str, str]:
-        """The chain from a missing requirement to what is really wrong, that cause, and what to do."""
-        chain: list[str] = []
-        while name not in chain:
-            uri = self._candidate(name)
-            if uri is None:
-                package = next(
-                    (PACKAGES[known] for known in PACKAGES if known == name or known.startswith(f"{name}.")),
-                    "",
-                )
-                chain.append(name)
-                cause = "no plugin of this type is installed" if is_type(name) else "it is not installed"
-                return tuple(chain), cause, f"pip install {package}" if package else ""
-            chain.append(uri)
-            outcome = self._initializer.outcomes.get(uri) if self._initializer is not None else None
-            if outcome is None or outcome.state is not State.BLOCKED or outcome.late:
-                row = self._row(uri, self._found[uri])
-                return (
-                    tuple(chain),
-                    row.cause if row.state in (State.DISABLED, State.BLOCKED) else f"{row.state}: {row.cause}",
-                    row.hint,
-                )
-            name = outcome.blocked_by
-        return tuple(chain), "it waits for itself", ""
-
-    def _candidate(self, name: str) -> str | None:
-        """The known plugin that would satisfy ``name``."""
-        if not is_type(name):
-            return name if name in self._found else None
-        return next((uri for uri in sorted(self._found) if uri.startswith(f"{name}.")), None)
-
     def _say(self) -> None:
         """Log what did not start: failures one by one, expected absences in one line."""
-        rows = self.report.rows.values()
-        for row in rows:
-            if row.state in (State.FAILED, State.BLOCKED):
-                self._log.warning(row.sentence)
-        absent = [f"{row.uri} ({row.state})" for row in rows if row.state in (State.SKIPPED, State.DISABLED)]
-        if absent:
+        current = self.report
+        for sentence in current.problems():
+            self._log.warning(sentence)
+        if absent := current.absent():
             self._log.info("not started: " + ", ".join(absent))
-
-
-def _split(uri: str) -> tuple[str, str]:
-    """Type and id, also of an entry point whose name is not a plugin URI."""
-    try:
-        return split_uri(uri)
-    except RegistrationError:
-        type_, _, id_ = uri.rpartition(".")
-        return type_, id_

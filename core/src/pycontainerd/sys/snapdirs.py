@@ -1,4 +1,4 @@
-"""The directories of a snapshotter, ``<root>/snapshots/<number>``, each with a record (`contracts.snapshots`).
+"""The directories of a snapshotter, ``<folder>/<number>``, each with a record (`contracts.snapshots`).
 
 A directory with a plain number is whole and has its record. One that is being made or removed has a prefix, so a crash
 leaves nothing that looks like a snapshot and is none: what has a prefix and a record gets its plain name back, what has
@@ -13,26 +13,41 @@ import os
 import re
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from pycontainerd.contracts.errors import ContainerdError
-from pycontainerd.contracts.snapshots import SnapshotRecords
+from pycontainerd.contracts.snapshots import Kind, SnapshotRecords
 
 from .mount import remove_tree
 
 log = logging.getLogger("containerd.snapshots")
 
 _MAKING, _REMOVING = "new.", "rm."
+_ANY = frozenset(Kind)
 _ASIDE = re.compile(r"(?:new|rm)\.(\d+)\Z")
 
 
 class SnapshotDirs:
-    """Makes, finds and removes them. Thread-safe. Removed trees are deleted by a thread, or with ``sync`` at once."""
+    """Makes, finds and removes them. Thread-safe. Removed trees are deleted by a thread, or with ``sync`` at once.
 
-    def __init__(self, root: str, records: SnapshotRecords, *, sync: bool = False) -> None:
-        self._base = os.path.join(root, "snapshots")
+    ``kinds`` is for snapshotters whose snapshots change their folder when they change their kind: in this folder only
+    those are whole, and what has a record of another kind is a leftover. ``delete`` deletes a tree.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        records: SnapshotRecords,
+        *,
+        sync: bool = False,
+        kinds: frozenset[Kind] = _ANY,
+        delete: Callable[[str], None] = remove_tree,
+    ) -> None:
+        self._base = folder
         self._records = records
         self._sync = sync
+        self._kinds = kinds
+        self._remove_tree = delete
         self._lock = threading.Lock()
         self._busy: set[int] = set()
         self._doomed: deque[str] = deque()
@@ -49,13 +64,18 @@ class SnapshotDirs:
         return os.path.join(self._base, str(number))
 
     @contextlib.contextmanager
-    def make(self, number: int, mode: int) -> Iterator[str]:
-        """A new directory for the body to fill, and then to store the record; after that it takes its place."""
+    def make(self, number: int, mode: int | None) -> Iterator[str]:
+        """A new directory for the body to fill, and then to store the record; after that it takes its place.
+
+        With no ``mode`` the body makes it, at the path it is given.
+        """
         aside = self._aside(_MAKING, number)
         with self._working_on(number):
-            os.mkdir(aside, mode)
+            if mode is not None:
+                os.mkdir(aside, mode)
             try:
-                os.chmod(aside, mode)  # whatever the umask
+                if mode is not None:
+                    os.chmod(aside, mode)  # whatever the umask
                 yield aside
                 os.rename(aside, self.path(number))
             except BaseException:
@@ -89,7 +109,7 @@ class SnapshotDirs:
         for leftover in self._recover():
             try:
                 with self._deleting:
-                    remove_tree(leftover)
+                    self._remove_tree(leftover)
             except ContainerdError as exc:
                 failure = exc
         if failure is not None:
@@ -113,33 +133,47 @@ class SnapshotDirs:
                 self._busy.discard(number)
 
     def _recover(self) -> list[str]:
-        """Give back their names to directories that have a record; returns the others that were set aside.
+        """Give back their names to directories that have a record; returns what is to be deleted.
 
         The order matters: what is listed here and not busy after has been finished, so its record tells the truth.
         """
-        found = {name: int(match[1]) for name in os.listdir(self._base) if (match := _ASIDE.match(name))}
-        if not found:
+        names = os.listdir(self._base)
+        found = {name: int(match[1]) for name in names if (match := _ASIDE.match(name))}
+        plain = [name for name in names if name.isdecimal()] if self._kinds != _ANY else []
+        if not found and not plain:
             return []
         with self._lock:
             busy = set(self._busy)
-        recorded = self._records.ids()
-        leftovers = []
+        own, moved, recorded = self._owners()
+        leftovers = [name for name in plain if int(name) in moved and int(name) not in busy]
         for name, number in found.items():
-            path = os.path.join(self._base, name)
             if number in busy:
                 continue
-            if number in recorded:
+            if number in own:
                 with contextlib.suppress(FileNotFoundError):
-                    os.rename(path, self.path(number))
-            else:
-                leftovers.append(path)
-        return leftovers
+                    os.rename(os.path.join(self._base, name), self.path(number))
+            elif number in moved or number not in recorded:
+                leftovers.append(name)
+        return [os.path.join(self._base, name) for name in leftovers]
+
+    def _owners(self) -> tuple[set[int], set[int], Mapping[int, str]]:
+        """The snapshots that belong here, those that have moved on to another folder, and all.
+
+        One that is renamed in this moment is in neither: the next recovery sees it.
+        """
+        recorded = self._records.ids()
+        if self._kinds == _ANY:
+            return set(recorded), set(), recorded
+        kinds = {info.name: info.kind for info in self._records.walk(())}
+        known = {number: kinds[key] for number, key in recorded.items() if key in kinds}
+        own = {number for number, kind in known.items() if kind in self._kinds}
+        return own, known.keys() - own, recorded
 
     def _delete(self, path: str) -> None:
         """Delete a tree that nobody can see any more; a failure is for the log, and for the next cleanup."""
         try:
             with self._deleting:
-                remove_tree(path)
+                self._remove_tree(path)
         except ContainerdError as exc:
             log.warning("a removed snapshot is not deleted yet", extra={"fields": {"path": path, "error": str(exc)}})
 

@@ -10,17 +10,17 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
-from pycontainerd.contracts.errors import FailedPrecondition, NotFound
-from pycontainerd.contracts.quoting import quote
+from pycontainerd.contracts.errors import NotFound
 from pycontainerd.contracts.snapshots import Kind, SnapshotInfo, SnapshotRecord, SnapshotRecords, Usage
 from pycontainerd.contracts.types import EMPTY, Mount
+from pycontainerd.sys.snapbase import RecordedSnapshotter
 from pycontainerd.sys.snapdirs import SnapshotDirs
 from pycontainerd.sys.tree import disk_usage
 
 UPPERDIR_LABEL = "containerd.io/snapshot/overlay.upperdir"
 
 
-class OverlaySnapshotter:
+class OverlaySnapshotter(RecordedSnapshotter):
     """See `contracts.snapshots.Snapshotter`. ``options`` are added to every overlay mount."""
 
     def __init__(
@@ -32,8 +32,8 @@ class OverlaySnapshotter:
         upperdir_label: bool = False,
         sync_remove: bool = False,
     ) -> None:
-        self._records = records
-        self._dirs = SnapshotDirs(root, records, sync=sync_remove)
+        super().__init__(records)
+        self._dirs = SnapshotDirs(os.path.join(root, "snapshots"), records, sync=sync_remove)
         self._options = tuple(options)
         self._upperdir_label = upperdir_label
 
@@ -44,25 +44,9 @@ class OverlaySnapshotter:
         self._records.update(key, labels, fieldpaths)
         return self.stat(key)
 
-    def usage(self, key: str) -> Usage:
-        record = self._records.get(key)
-        return disk_usage(self._fs(record.id)) if record.kind is Kind.ACTIVE else self._records.usage(key)
-
-    def mounts(self, key: str) -> Sequence[Mount]:
-        record = self._records.get(key)
-        if record.kind is Kind.COMMITTED:
-            raise FailedPrecondition(f"snapshot {quote(key)} is committed: it has no mounts", hint="prepare or view it")
-        return self._mounts(record)
-
-    def prepare(self, key: str, parent: str = "", labels: Mapping[str, str] = EMPTY) -> Sequence[Mount]:
-        return self._create(Kind.ACTIVE, key, parent, labels)
-
-    def view(self, key: str, parent: str = "", labels: Mapping[str, str] = EMPTY) -> Sequence[Mount]:
-        return self._create(Kind.VIEW, key, parent, labels)
-
     def commit(self, name: str, key: str, labels: Mapping[str, str] = EMPTY, *, parent: str = "") -> None:
         record = self._records.get(key)
-        usage = disk_usage(self._fs(record.id)) if record.kind is Kind.ACTIVE else Usage(0, 0)
+        usage = self._measure(record) if record.kind is Kind.ACTIVE else Usage(0, 0)
         self._records.commit(key, name, usage, labels, parent)
 
     def remove(self, key: str) -> None:
@@ -84,12 +68,14 @@ class OverlaySnapshotter:
     def close(self) -> None:
         self._dirs.close()
 
-    def _create(self, kind: Kind, key: str, parent: str, labels: Mapping[str, str]) -> Sequence[Mount]:
+    def _make(self, kind: Kind, key: str, parent: str, labels: Mapping[str, str]) -> SnapshotRecord:
         planned = self._records.reserve(key, parent)
         with self._dirs.make(planned.id, 0o700) as path:
             self._fill(path, kind, planned)
-            record = self._records.create(kind, key, parent, labels, id=planned.id)
-        return self._mounts(record)
+            return self._records.create(kind, key, parent, labels, id=planned.id)
+
+    def _measure(self, record: SnapshotRecord) -> Usage:
+        return disk_usage(self._fs(record.id))
 
     def _fill(self, path: str, kind: Kind, planned: SnapshotRecord) -> None:
         changes = os.path.join(path, "fs")

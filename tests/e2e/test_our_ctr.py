@@ -72,12 +72,22 @@ def test_info_names_the_daemons_process(ctr: Ctr, daemon: Any) -> None:
         assert int(server["pid"]) == daemon.pid
 
 
-def test_plugins_are_listed_and_explained(ctr: Ctr) -> None:
-    rows = {tuple(line.split()[:2]): line.split()[-1] for line in ctr("plugins", "ls").splitlines()[1:]}
+def test_plugins_are_listed_and_explained(ctr: Ctr, daemon: Any) -> None:
+    rows = {tuple(line.split()[:2]): line.split()[3] for line in ctr("plugins", "ls").splitlines()[1:]}
     assert rows["io.containerd.snapshotter.v1", "overlayfs"] == "ok"
     uri = "io.containerd.grpc.v1.tasks"
     assert uri in ctr("plugins", "why", uri)
     assert any(item["uri"] == uri and item["status"] == "ok" for item in loaded(ctr("plugins", "ls", "-o", "json")))
+    graph = ctr("plugins", "ls", "-o", "dot")
+    assert re.search(rf'"{re.escape(uri)}" \[label="grpc.v1\\ntasks\\nok", fillcolor=palegreen', graph)
+    if daemon.kind == "ours":
+        header, *lines = ctr("plugins", "ls").splitlines()
+        assert header.split() == ["TYPE", "ID", "PLATFORMS", "STATUS", "PACKAGE", "VERSION", "IMPORT", "INIT"]
+        overlay = next(line.split() for line in lines if " overlayfs " in line)
+        assert overlay[4] == "pycontainerd-snapshotter-overlay"
+        assert overlay[2].startswith("linux/")
+        assert all(re.fullmatch(r"\d+\.\dms", cell) for cell in overlay[6:])
+        assert f'"{uri}" -> "io.containerd.runtime.v2.task";' in ctr("plugins", "why", uri, "-o", "dot")
     code, _, error = ctr.status("plugins", "why", "io.containerd.grpc.v1.taks")
     assert code == 3
     assert "did you mean io.containerd.grpc.v1.tasks" in error

@@ -21,6 +21,7 @@ from pycontainerd.api.services.leases.v1 import leases_pb2
 from pycontainerd.api.services.version.v1 import version_pb2
 from pycontainerd.api.types import event_pb2
 from pycontainerd.testing import needs
+from pycontainerd.testing.client import OURS, Ctr
 from pycontainerd.testing.daemon import Daemon
 
 pytestmark = pytest.mark.root
@@ -99,7 +100,7 @@ def test_one_plugin_can_be_asked_for(channel: grpc.Channel) -> None:
 def test_what_is_not_served_is_unimplemented_with_the_reason(channel: grpc.Channel) -> None:
     code, text = refused(channel, "runtime.v1.RuntimeService/Version")
     assert code is grpc.StatusCode.UNIMPLEMENTED
-    assert "io.containerd.grpc.v1.cri is disabled: disabled at" in text or "pip install pycontainerd-cri" in text
+    assert "io.containerd.grpc.v1.cri is disabled at" in text or "pip install pycontainerd-cri" in text
     code, text = refused(channel, "containerd.services.sandbox.v1.Store/List")
     assert (code, "io.containerd.grpc.v1.sandboxes" in text) == (grpc.StatusCode.UNIMPLEMENTED, True)
     code, text = refused(channel, "no.such.Service/Call")
@@ -212,9 +213,32 @@ def test_a_disabled_service_answers_with_the_line_that_disabled_it(our_container
         health = health_pb2.HealthCheckRequest(service="containerd.services.images.v1.Images")
         state = ask(channel, "grpc.health.v1.Health/Check", health_pb2.HealthCheckResponse, health).status
     assert code is grpc.StatusCode.UNIMPLEMENTED
-    assert f"{uri} is disabled: disabled at {our_containerd.directory}/config.toml:5" in text
+    assert f"{uri} is disabled at {our_containerd.directory}/config.toml:5" in text
     assert state == health_pb2.HealthCheckResponse.NOT_SERVING
     assert f"did you mean {uri}?" in our_containerd.log().replace("\\", "")
+
+
+def test_one_sentence_is_in_the_log_in_ctr_in_go_clients_and_in_the_answer_of_the_service(
+    our_containerd: Daemon,
+) -> None:
+    our_containerd.stop()
+    reconfigure(our_containerd, "disabled_plugins = [", 'disabled_plugins = [\n\n  "io.containerd.content.v1.content",')
+    our_containerd.start()
+    sentence = (
+        "io.containerd.grpc.v1.transfer <- io.containerd.transfer.v1.local <- io.containerd.service.v1.content-service"
+        f" <- io.containerd.content.v1.content: disabled at {our_containerd.directory}/config.toml:6"
+    )
+    assert sentence in our_containerd.log()
+    ours, theirs = Ctr(OURS, our_containerd.address), Ctr([needs.command("ctr")], our_containerd.address)
+    assert ours("plugins", "why", "io.containerd.grpc.v1.transfer").strip() == sentence
+    assert sentence in theirs("plugins", "ls", "-d", "id==transfer")
+    assert "skip" in theirs("plugins", "ls", "type==io.containerd.content.v1")
+    with grpc.insecure_channel(f"unix:{our_containerd.address}") as channel:
+        code, text = refused(channel, "containerd.services.transfer.v1.Transfer/Transfer")
+    assert (code, text) == (
+        grpc.StatusCode.UNIMPLEMENTED,
+        f"unknown service containerd.services.transfer.v1.Transfer: {sentence}",
+    )
 
 
 def test_the_config_that_dockers_packages_bring_starts_without_a_warning(our_containerd: Daemon) -> None:
@@ -260,6 +284,16 @@ def test_a_second_daemon_on_the_same_socket_ends_and_says_why(our_containerd_mod
         ("version = [\n", "config.toml:2: "),
         ('version = 3\nroot = "/proc/none"\n', "cannot make the directory /proc/none"),
         (
+            (
+                'version = 3\nrequired_plugins = ["io.containerd.grpc.v1.diff"]\nroot = "{d}/r"\nstate = "{d}/s"\n'
+                'disabled_plugins = ["io.containerd.differ.v1.walking"]\n'
+            ),
+            (
+                "io.containerd.grpc.v1.diff <- io.containerd.service.v1.diff-service <- io.containerd.differ.v1.walking:"
+                " disabled at {d}/config.toml:5; it is required at {d}/config.toml:2"
+            ),
+        ),
+        (
             'version = 3\nrequired_plugins = ["io.containerd.snapshotter.v1.natvie"]\nroot = "{d}/r"\nstate = "{d}/s"\n',
             "did you mean io.containerd.snapshotter.v1.native?; it is required at",
         ),
@@ -270,5 +304,5 @@ def test_a_config_that_cannot_be_used_ends_the_start_with_one_sentence(tmp_path:
     config.write_text(text.replace("{d}", str(tmp_path)))
     done = run(str(config), "-a", f"{tmp_path}/c.sock")
     assert done.returncode == 1
-    assert message in done.stderr
+    assert message.replace("{d}", str(tmp_path)) in done.stderr
     assert "Traceback" not in done.stderr

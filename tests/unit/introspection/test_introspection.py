@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import uuid
 
+import attrs
 import pytest
 
+from pycontainerd.api.convert import platform_message
 from pycontainerd.contracts.errors import DataLoss, InvalidArgument
+from pycontainerd.contracts.platforms import default_platform
 from pycontainerd.contracts.service import Call
 from pycontainerd.introspection.introspection import identity, select
-from pycontainerd.introspection.service import IntrospectionService
+from pycontainerd.introspection.service import IntrospectionService, _plugin
 from pycontainerd.kernel import Report, Row, State
 
 
@@ -58,3 +61,35 @@ def test_every_state_but_ok_travels_with_its_sentence(tmp_path, state):
     # What Go's ctr looks for to print «skip» instead of «error».
     assert ("skip plugin" in plugin.init_err.message) == (state not in (State.FAILED, State.BLOCKED))
     assert plugin.exports["io.pycontainerd.package"] == "d 1"
+
+
+def test_what_the_api_has_no_field_for_travels_as_exports():
+    plugin = _plugin(
+        row(
+            "a",
+            State.BLOCKED,
+            wants=("s.v1", "t.v1"),
+            import_seconds=0.25,
+            links={"t.v1.a": "t.v1.b", "t.v1.b": "t.v1.c"},
+            exports={"root": "/r"},
+        )
+    )
+    told = {key.removeprefix("io.pycontainerd."): value for key, value in plugin.exports.items()}
+    assert told == {
+        "root": "/r",
+        "state": "blocked",
+        "wants": "s.v1 t.v1",
+        "blocked-by": "t.v1.b",
+        "seconds": "0.2500 0.0000",
+    }
+
+
+def test_a_snapshotter_is_of_this_machines_platform_and_another_systems_of_that():
+    here = platform_message(default_platform())
+    snapshotter = attrs.evolve(row("a"), type="io.containerd.snapshotter.v1")
+    assert list(_plugin(snapshotter).platforms) == [here]
+    assert list(_plugin(attrs.evolve(row("a"), platforms=["linux"])).platforms) == [here]
+    assert [one.os for one in _plugin(attrs.evolve(row("a", State.SKIPPED), platforms=["windows"])).platforms] == [
+        "windows"
+    ]
+    assert list(_plugin(row("a")).platforms) == []

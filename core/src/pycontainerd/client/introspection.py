@@ -18,6 +18,9 @@ from pycontainerd.contracts.types import Platform
 
 from .service import MakeStub, Service
 
+_SKIP = "skip plugin"
+_OURS = "io.pycontainerd."  # exports by which a pycontainerd says what the API has no field for
+
 
 @attrs.frozen
 class Version:
@@ -68,7 +71,54 @@ class Plugin:
         """``ok``, ``skip`` or ``error``, as the Go tool says it."""
         if not self.error and not self.code:
             return "ok"
-        return "skip" if self.code == "UNIMPLEMENTED" or self.error.endswith("skip plugin") else "error"
+        return "skip" if _SKIP in self.error else "error"
+
+    @property
+    def state(self) -> str:
+        """One of pycontainerd's six states; of another server's plugin its `status`."""
+        return self._told("state") or self.status
+
+    @property
+    def sentence(self) -> str:
+        """Why it is not up, in the server's words."""
+        return self.error.removeprefix(f"{_SKIP}: ").removesuffix(f": {_SKIP}")
+
+    @property
+    def distribution(self) -> str:
+        """The package that it came in. Empty: the server does not say."""
+        return self._told("package").partition(" ")[0]
+
+    @property
+    def version(self) -> str:
+        return self._told("package").partition(" ")[2]
+
+    @property
+    def wants(self) -> Sequence[str]:
+        """Types and URIs that it uses where they are there."""
+        return self._told("wants").split()
+
+    @property
+    def blocked_by(self) -> str:
+        """The next plugin on the way to what keeps this one from starting."""
+        return self._told("blocked-by")
+
+    @property
+    def import_seconds(self) -> float | None:
+        return self._seconds(0)
+
+    @property
+    def init_seconds(self) -> float | None:
+        return self._seconds(1)
+
+    def _told(self, what: str) -> str:
+        return self.exports.get(f"{_OURS}{what}", "")
+
+    def _seconds(self, place: int) -> float | None:
+        told = self._told("seconds").split()
+        try:
+            return float(told[place])
+        except (IndexError, ValueError):
+            return None
 
 
 class Introspection(Service):

@@ -36,7 +36,7 @@ def identity(root: str) -> str:
 
 
 def select(report: Report, filters: Sequence[str]) -> list[Row]:
-    """The rows that match ``filters`` (fields: type, id, platforms, capabilities; containerd's filter syntax)."""
+    """The rows that match ``filters`` (fields: type, id, platforms, capabilities, state, package; containerd's filter syntax)."""
     wanted = parse(filters)
     return [row for row in report.rows.values() if wanted.match(partial(_field, row))]
 
@@ -45,7 +45,7 @@ def _field(row: Row, path: Sequence[str]) -> str | None:
     if not path:
         return None
     match path[0]:
-        case "type" | "id" | "state":
+        case "type" | "id" | "state" | "package":
             return str(getattr(row, path[0]))
         case "platforms" | "capabilities":
             values = getattr(row, path[0])

@@ -7,6 +7,7 @@ Made for worker threads: everything here blocks. Errors of the transport and of 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import queue
@@ -22,7 +23,7 @@ import grpc
 from google.protobuf import descriptor_pool, message_factory
 
 from pycontainerd.api.status import from_code
-from pycontainerd.contracts.errors import ContainerdError, DeadlineExceeded, Unavailable
+from pycontainerd.contracts.errors import ContainerdError, DeadlineExceeded, FailedPrecondition, Unavailable
 from pycontainerd.contracts.service import LEASE_HEADER, NAMESPACE_HEADER
 from pycontainerd.contracts.types import Scope
 
@@ -133,8 +134,8 @@ class Link:
     def duplex(self, service: str, method: str, scope: Scope | None = None) -> Duplex:
         """Open an RPC that streams both ways; the deadline is for each exchange on it."""
         requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        call = self._callable(service, method)(iter(requests.get, None), metadata=headers(scope))
-        return Duplex(self, method, requests, call)
+        begin = functools.partial(self._callable(service, method), iter(requests.get, None), metadata=headers(scope))
+        return Duplex(self, method, requests, begin)
 
     @contextlib.contextmanager
     def exchange(self, method: str, cancel: Callable[[], None] | None = None) -> Iterator[Entry]:
@@ -252,20 +253,29 @@ class Link:
 class Duplex:
     """An RPC under way that streams both ways, one answer to each request. For one thread at a time."""
 
-    def __init__(self, link: Link, method: str, requests: queue.SimpleQueue[Any], call: Any) -> None:
+    def __init__(self, link: Link, method: str, requests: queue.SimpleQueue[Any], begin: Callable[[], Any]) -> None:
         self._link = link
         self._method = method
         self._requests = requests
-        self._call = call
+        self._begin = begin
+        self._call: Any = None
         self._open = True
 
     def ask(self, request: Any) -> Any:
-        """Send ``request`` and wait for its answer; errors as for `Link.unary`."""
-        with self._link.exchange(self._method, self._call.cancel):
-            self._requests.put(request)
-            response = next(self._call, _END)
+        """Send ``request`` and wait for its answer; errors as for `Link.unary`. After one there are no more answers."""
+        if not self._open:
+            raise FailedPrecondition(f"{self._link.plugin}: {self._method} has ended")
+        try:
+            with self._link.exchange(self._method, self._cancel):
+                if self._call is None:
+                    self._call = self._begin()
+                self._requests.put(request)
+                response = next(self._call, _END)
+        except BaseException:
+            self._end()
+            raise
         if response is _END:
-            self._open = False
+            self._end()
             raise Unavailable(f"{self._link.plugin}: {self._method} was ended by the server before its time")
         return response
 
@@ -273,16 +283,25 @@ class Duplex:
         """Say that nothing more comes, and wait until the other side has let go. Fine when it has ended."""
         if not self._open:
             return
-        self._open = False
-        self._requests.put(None)
-        try:
-            with self._link.exchange(self._method, self._call.cancel):
-                while next(self._call, _END) is not _END:
-                    pass
-        except ContainerdError as exc:
-            log.debug("a stream did not end well", extra={"fields": {"plugin": self._link.plugin, "error": str(exc)}})
-        finally:
+        if self._call is not None:
+            self._requests.put(None)
+            try:
+                with self._link.exchange(self._method, self._cancel):
+                    while next(self._call, _END) is not _END:
+                        pass
+            except ContainerdError as exc:
+                fields = {"plugin": self._link.plugin, "error": str(exc)}
+                log.debug("a stream did not end well", extra={"fields": fields})
+        self._end()
+
+    def _cancel(self) -> None:
+        if self._call is not None:
             self._call.cancel()
+
+    def _end(self) -> None:
+        self._open = False
+        self._requests.put(None)  # the thread that feeds the call ends
+        self._cancel()
 
 
 def _left(entry: Entry) -> float:

@@ -24,6 +24,7 @@ from pycontainerd.contracts.events import ContentCreate, ContentDelete, EventBus
 from pycontainerd.contracts.filters import parse
 from pycontainerd.contracts.locks import KeyedLocks
 from pycontainerd.contracts.numbers import Numbers
+from pycontainerd.contracts.scopes import in_scope
 from pycontainerd.contracts.tables import ensure_namespace, hold, release
 from pycontainerd.contracts.types import Scope, now
 
@@ -60,10 +61,15 @@ class ScopedContent:
 
     def __init__(self, service: Content, scope: Scope) -> None:
         self._service = service
-        self._store = service.store
+        self._store = in_scope(service.store, scope)
         self._database = service.database
         self._scope = scope
         self._namespace = scope.namespace
+
+    @property
+    def scope(self) -> Scope:
+        """Whose content it is."""
+        return self._scope
 
     def info(self, digest: str) -> ContentInfo:
         row = self._database.read(

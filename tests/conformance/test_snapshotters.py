@@ -67,7 +67,7 @@ class TestNamespacedOverlay(SnapshotterSuite):
     def snapshotter(self, area: str, database: SqliteDatabase) -> Iterator[Snapshotter]:
         probe.check(area)
         made = OverlaySnapshotter(area, RecordStore(database).records("overlayfs"), options=("index=off",))
-        service = Snapshots({"overlayfs": made}, "overlayfs", database, NoEvents(), str)
+        service = Snapshots({"overlayfs": made}, ("overlayfs",), database, NoEvents(), str)
         yield service.scoped(Scope("suite"), "")
         made.close()
         made.cleanup()

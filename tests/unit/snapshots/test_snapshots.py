@@ -55,7 +55,7 @@ def backend(tmp_path, database) -> Iterator[NativeSnapshotter]:
 @pytest.fixture
 def start(database, backend):
     """A service as a daemon that starts has it."""
-    return lambda back=None: Snapshots({"native": back or backend}, "native", database, Events(), lambda _: "why not")
+    return lambda back=None: Snapshots({"native": back or backend}, ("native",), database, Events(), lambda _: "why not")
 
 
 @pytest.fixture

@@ -60,16 +60,17 @@ def test_a_handler_comes_before_the_path(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setenv("PATH", str(tmp_path))
     shim(tmp_path / "containerd-shim-mine-v1", "")
     handler: RuntimeHandler = Handler()
-    own = ZygoteLauncher(handler, Zygote(), ADDRESSES, "/run/s")
-    assert Launchers({handler.name: own}, ADDRESSES).find("io.containerd.mine.v1") is own
-    found = Launchers({}, ADDRESSES).find("io.containerd.mine.v1")
+    zygote = Zygote()
+    launchers = Launchers({"mine": handler}, zygote, ADDRESSES, "/run/s")
+    assert launchers.find("io.containerd.mine.v1") == ZygoteLauncher(handler, zygote, ADDRESSES, "/run/s")
+    found = Launchers({}, zygote, ADDRESSES, "/run/s").find("io.containerd.mine.v1")
     assert isinstance(found, BinaryLauncher)
     assert found.path == str(tmp_path / "containerd-shim-mine-v1")
 
 
 def test_what_nothing_provides_is_named_with_what_was_looked_for() -> None:
     with pytest.raises(NotFound, match=r"io\.containerd\.none\.v1.*containerd-shim-none-v1"):
-        Launchers({}, ADDRESSES).find("io.containerd.none.v1")
+        Launchers({}, None, ADDRESSES, "/run/s").find("io.containerd.none.v1")
 
 
 def test_our_shim_gets_a_short_socket_and_is_kept_in_the_bundle(bundle: Bundle) -> None:

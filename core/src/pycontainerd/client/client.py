@@ -19,6 +19,7 @@ from .connection import Connection, Stub, headers
 if TYPE_CHECKING:
     from .containers import Containers
     from .content import Content
+    from .control import Control
     from .diff import Diff
     from .events import Events
     from .images import Images
@@ -93,6 +94,12 @@ class Client:
         from .introspection import Introspection
 
         return Introspection(self.stub)
+
+    @cached_property
+    def control(self) -> Control:
+        from .control import Control
+
+        return Control(self.stub)
 
     @cached_property
     def namespaces(self) -> Namespaces:

@@ -14,7 +14,7 @@ import click
 
 from pycontainerd.contracts.errors import ContainerdError
 
-# What is typed → module:attribute. Commands of plugins will be added here by the kernel's hook for CLI commands.
+# What is typed → module:attribute. What is not here is looked for among plugins (`extensions`).
 COMMANDS: dict[str, str] = {
     "containers": "containers:containers",
     "content": "content:content",
@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "namespaces": "namespaces:namespaces",
     "oci": "info:oci",
     "plugins": "plugins:plugins",
+    "reload": "reload:reload",
     "run": "run:run",
     "snapshots": "snapshots:snapshots",
     "tasks": "tasks:tasks",
@@ -55,6 +56,7 @@ _SHORT: dict[str, str] = {
     "namespaces": "Manage namespaces",
     "oci": "Show the default runtime spec",
     "plugins": "List plugins, and say why one is not up",
+    "reload": "Have the daemon read its configuration anew",
     "run": "Run a container from an image",
     "snapshots": "Look into snapshotters",
     "tasks": "Control running containers",
@@ -80,7 +82,9 @@ class Root(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         found = COMMANDS.get(ALIASES.get(cmd_name, cmd_name))
         if found is None:
-            return None
+            from . import extensions
+
+            return extensions.find(cmd_name)
         module, _, attribute = found.partition(":")
         command: click.Command = getattr(importlib.import_module(f"pycontainerd.ctr.{module}"), attribute)
         return command
@@ -89,6 +93,12 @@ class Root(click.Group):
         names = {name: ", ".join([name, *(a for a, full in ALIASES.items() if full == name)]) for name in COMMANDS}
         with formatter.section("Commands"):
             formatter.write_dl([(names[name], _SHORT[name]) for name in sorted(COMMANDS)])
+        from . import extensions
+
+        more = extensions.listed()
+        if more:
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl([(name, f"See ctr {name} --help") for name in more])
 
 
 @click.command(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from pycontainerd.contracts.errors import NotFound
-from pycontainerd.kernel import Context, Registration
+from pycontainerd.kernel import Context, Registration, Report
 
 from .diff import Diff
 from .differ import WalkingDiffer
@@ -15,6 +15,7 @@ from .differ import WalkingDiffer
 if TYPE_CHECKING:
     from .service import DiffRpc
 
+_TYPE = "io.containerd.differ.v1"
 _SERVICE = "io.containerd.service.v1.diff-service"
 _CONTENT = "io.containerd.service.v1.content-service"
 
@@ -32,11 +33,24 @@ def _walking(ctx: Context[None]) -> WalkingDiffer:
 
 
 def _service(ctx: Context[DiffConfig]) -> Diff:
-    differs = ctx.by_type("io.containerd.differ.v1")
-    missing = [name for name in ctx.config.default if name not in differs]
-    if missing:
-        raise NotFound(f"no such differ: {', '.join(missing)}", hint=f"there are: {', '.join(sorted(differs))}")
-    return Diff([differs[name] for name in ctx.config.default], sync=ctx.config.sync_fs)
+    _known(ctx.config, ctx.daemon.report())
+    return Diff(
+        ctx.by_type(_TYPE),
+        ctx.config.default,
+        sync=ctx.config.sync_fs,
+        why=lambda name: str(ctx.daemon.report().why(f"{_TYPE}.{name}")),
+    )
+
+
+def _known(config: DiffConfig, report: Report) -> None:
+    """A differ that is late may come; one that nobody knows is a mistake."""
+    for name in config.default:
+        if f"{_TYPE}.{name}" not in report.rows:
+            raise NotFound(f"no such differ: {report.why(f'{_TYPE}.{name}')}")
+
+
+def _reload(diff: Diff, config: DiffConfig) -> None:
+    diff.order, diff.sync = config.default, config.sync_fs
 
 
 def _rpc(ctx: Context[None]) -> DiffRpc:
@@ -45,12 +59,13 @@ def _rpc(ctx: Context[None]) -> DiffRpc:
     return DiffRpc(ctx.by_id(_SERVICE), ctx.by_id(_CONTENT))
 
 
-walking = Registration(type="io.containerd.differ.v1", id="walking", platforms=("linux",), init=_walking)
+walking = Registration(type=_TYPE, id="walking", platforms=("linux",), init=_walking)
 service = Registration(
     type="io.containerd.service.v1",
     id="diff-service",
-    requires=("io.containerd.differ.v1",),
+    requires=(_TYPE,),
     config=DiffConfig,
     init=_service,
+    reload=_reload,
 )
 rpc = Registration(type="io.containerd.grpc.v1", id="diff", requires=(_SERVICE, _CONTENT), init=_rpc)

@@ -192,16 +192,15 @@ class Initializer:
 @contextlib.contextmanager
 def _watching(busy: Callable[[], list[str]]) -> Iterator[None]:
     """While a start takes long, say every `PATIENCE` seconds whose init it is that takes so long."""
-    loop = asyncio.get_running_loop()
-    began = loop.time()
+    async def say() -> None:
+        seconds = 0.0
+        while True:
+            await asyncio.sleep(PATIENCE)
+            seconds += PATIENCE
+            Logger("kernel").warning(f"the start waits since {seconds:g} s for {', '.join(busy())}")
 
-    def say() -> None:
-        nonlocal timer
-        Logger("kernel").warning(f"the start waits since {loop.time() - began:.0f} s for {', '.join(busy())}")
-        timer = loop.call_later(PATIENCE, say)
-
-    timer = loop.call_later(PATIENCE, say)
+    task = asyncio.ensure_future(say())
     try:
         yield
     finally:
-        timer.cancel()
+        task.cancel()

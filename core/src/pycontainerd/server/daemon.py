@@ -9,10 +9,12 @@ import logging
 import os
 import signal
 from collections.abc import Mapping
+from typing import Literal
 
 from pycontainerd import API_VERSION
 from pycontainerd.config import Settings
 from pycontainerd.kernel import Daemon, Kernel, KernelError, State
+from pycontainerd.kernel.discovery import Found
 from pycontainerd.kernel.registration import name_in
 from pycontainerd.shim.zygote import ZygoteClient, spawn
 
@@ -26,8 +28,10 @@ LISTENER = "io.containerd.server.v1.grpc"
 class Process:
     """One run of the daemon."""
 
-    def __init__(self, settings: Settings, overrides: Mapping[str, str]) -> None:
+    def __init__(self, settings: Settings, overrides: Mapping[str, str], config: str = "") -> None:
         self._settings = settings
+        self._overrides = overrides
+        self._config = config
         address = overrides.get("address") or settings.address
         self._daemon = Daemon(
             root=os.path.abspath(overrides.get("root") or settings.root),
@@ -64,9 +68,10 @@ class Process:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        loop.add_signal_handler(signal.SIGHUP, lambda: log.warning("SIGHUP: reload is not in this release"))
+        hangup = asyncio.Event()
+        loop.add_signal_handler(signal.SIGHUP, hangup.set)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        kernel = Kernel(self._daemon, self._settings)
+        kernel = Kernel(self._daemon, self._settings, extra=_proxies)
         starting = asyncio.ensure_future(kernel.start())
         stopping = asyncio.ensure_future(stop.wait())
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -83,7 +88,7 @@ class Process:
                 gc.enable()
                 notify("READY=1", "STATUS=serving")
                 log.info("containerd successfully booted")
-                await stopping
+                await self._reload_until(stopping, hangup, kernel)
         finally:
             notify("STOPPING=1")
             starting.cancel()
@@ -92,6 +97,20 @@ class Process:
                 await starting
             await kernel.stop()
         return 0
+
+    async def _reload_until(self, stopping: asyncio.Task[Literal[True]], hangup: asyncio.Event, kernel: Kernel) -> None:
+        """Wait for the end; meanwhile a SIGHUP, one that came during the start included, reloads the configuration."""
+        from .reload import Reloader
+
+        reloader = Reloader(self._config, self._settings, kernel, self._overrides)
+        self._daemon.reload = reloader.reload
+        while not stopping.done():
+            asked = asyncio.ensure_future(hangup.wait())
+            await asyncio.wait({asked, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if asked.done():
+                hangup.clear()
+                await reloader.reload(dry_run=False)
+            asked.cancel()
 
     def _warn_unknown(self, kernel: Kernel) -> None:
         """Say what in the config names nothing: a typo would otherwise change nothing and tell nobody."""
@@ -105,3 +124,12 @@ class Process:
                 log.warning(sentence)
         for sentence in self._settings.unknown_tables(report.rows):
             log.warning(sentence)
+
+
+def _proxies(settings: Settings) -> Mapping[str, Found]:
+    """The plugins in other processes; a config without any does without the code for them."""
+    if not settings.get("proxy_plugins"):
+        return {}
+    from pycontainerd.proxy.registrations import proxies
+
+    return proxies(settings)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -27,17 +28,25 @@ else:
 
 
 class Dispatcher(_GenericHandler):
-    """Finds the handler of a method; what is not served is answered with the reason ``explain(path)`` gives."""
+    """Finds the handler of a method; what is not served is answered with the reason ``explain(path)`` gives.
 
-    def __init__(self, services: Iterable[RpcService], pool: ThreadPoolExecutor, explain: Callable[[str], str]) -> None:
+    ``services`` are those that are up, now and later.
+    """
+
+    def __init__(
+        self, services: Mapping[str, RpcService], pool: ThreadPoolExecutor, explain: Callable[[str], str]
+    ) -> None:
+        self._services = services
+        self._pool = pool
         self._explain = explain
+        self._served: list[RpcService] = []
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
-        for service in services:
-            for method in rpc.methods(service):
-                if method.handler is not None:
-                    self._handlers[method.path] = _method_handler(method, pool)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
+        served = list(self._services.values())
+        if len(served) != len(self._served) or any(map(operator.is_not, served, self._served)):
+            self._handlers = dict(self._methods(served))
+            self._served = served
         found = self._handlers.get(handler_call_details.method)
         if found is not None:
             return found
@@ -48,6 +57,12 @@ class Dispatcher(_GenericHandler):
             yield b""  # never reached: it makes this an async generator, as grpc wants of a stream
 
         return grpc.stream_stream_rpc_method_handler(refuse)
+
+    def _methods(self, services: Iterable[RpcService]) -> Iterator[tuple[str, grpc.RpcMethodHandler[Any, Any]]]:
+        for service in services:
+            for method in rpc.methods(service):
+                if method.handler is not None:
+                    yield method.path, _method_handler(method, self._pool)
 
 
 def _call(context: Context) -> Call:

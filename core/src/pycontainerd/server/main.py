@@ -22,7 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         overrides = {key: getattr(options, key) for key in ("root", "state", "address") if getattr(options, key)}
         level = options.log_level or settings.get("debug", "level", kind=str, default="info") or "info"
         style = settings.get("debug", "format", kind=str, default="") or "text"
-        daemon_args = (settings, overrides)
+        if options.log_level:
+            overrides["log_level"] = options.log_level
+        daemon_args = (settings, overrides, options.config)
     except ConfigError as exc:
         print(f"containerd: {exc}", file=sys.stderr)
         return 1

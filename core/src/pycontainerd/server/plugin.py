@@ -1,4 +1,4 @@
-"""Registrations of the listeners: io.containerd.server.v1.grpc and io.containerd.server.v1.ttrpc."""
+"""Registrations: the listeners io.containerd.server.v1.grpc and .ttrpc, and io.containerd.grpc.v1.control."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from pycontainerd.config.records import DEFAULT_ADDRESS
+from pycontainerd.contracts.hooks import HOOK, VERIFIER
 from pycontainerd.kernel import Context, Registration
 
 from .services import explainer
 
 if TYPE_CHECKING:
+    from .control import ControlService
     from .grpc_server import GrpcServer
     from .ttrpc_server import TtrpcListener
 
@@ -55,7 +57,7 @@ async def _grpc(ctx: Context[GrpcConfig]) -> GrpcServer:
     from .grpc_server import Dispatcher, GrpcServer
 
     pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="rpc")
-    services = ctx.by_type("io.containerd.grpc.v1").values()
+    services = ctx.by_type("io.containerd.grpc.v1")
     server = GrpcServer(
         Dispatcher(services, pool, explainer(ctx.daemon.report)),
         max_receive=ctx.config.max_recv_message_size,
@@ -77,6 +79,12 @@ async def _ttrpc(ctx: Context[TtrpcConfig]) -> TtrpcListener:
     return listener
 
 
+def _control(ctx: Context[None]) -> ControlService:
+    from .control import ControlService
+
+    return ControlService(ctx.daemon)
+
+
 async def _stop(server: GrpcServer | TtrpcListener) -> None:
     await server.stop()
 
@@ -84,11 +92,13 @@ async def _stop(server: GrpcServer | TtrpcListener) -> None:
 grpc = Registration(
     type="io.containerd.server.v1",
     id="grpc",
-    wants=("io.containerd.grpc.v1", "io.containerd.server.v1.ttrpc"),
+    # Hooks come first: no call may find them missing because they are slow to start.
+    wants=("io.containerd.grpc.v1", "io.containerd.server.v1.ttrpc", HOOK, VERIFIER),
     config=GrpcConfig,
     init=_grpc,
     close=_stop,
 )
+control = Registration(type="io.containerd.grpc.v1", id="control", init=_control)
 ttrpc = Registration(
     type="io.containerd.server.v1",
     id="ttrpc",

@@ -46,15 +46,19 @@ def _native(ctx: Context[NativeConfig]) -> NativeSnapshotter:
 
 def _service(ctx: Context[SnapshotsConfig]) -> Snapshots:
     backends = ctx.by_type(_BACKENDS)
-    default = ctx.config.default or next((name for name in PREFERRED if name in backends), next(iter(backends)))
-    ctx.exports["default"] = default
-    return Snapshots(
+    snapshots = Snapshots(
         backends,
-        default,
+        (ctx.config.default,) if ctx.config.default else PREFERRED,
         ctx.single("io.containerd.metadata.v1"),
         ctx.single("io.containerd.event.v1"),
         lambda name: str(ctx.daemon.report().why(f"{_BACKENDS}.{name}")),
     )
+    ctx.exports["default"] = snapshots.default
+    return snapshots
+
+
+def _reload(snapshots: Snapshots, config: SnapshotsConfig) -> None:
+    snapshots.preferred = (config.default,) if config.default else PREFERRED
 
 
 def _rpc(ctx: Context[None]) -> SnapshotsRpc:
@@ -80,5 +84,6 @@ service = Registration(
     requires=(_BACKENDS, "io.containerd.metadata.v1", "io.containerd.event.v1"),
     config=SnapshotsConfig,
     init=_service,
+    reload=_reload,
 )
 rpc = Registration(type="io.containerd.grpc.v1", id="snapshots", requires=(_SERVICE,), init=_rpc)

@@ -161,10 +161,15 @@ def shim_process(bundle: Bundle) -> HeldProcess | None:
 
 @attrs.frozen
 class Launchers:
-    """From names of runtimes to what starts their shims. Handlers come first, executables on PATH after them."""
+    """From names of runtimes to what starts their shims. Handlers come first, executables on PATH after them.
 
-    handlers: Mapping[str, ZygoteLauncher]
+    ``handlers`` are those that are up, now and later; without a ``zygote`` they cannot serve.
+    """
+
+    handlers: Mapping[str, RuntimeHandler]
+    zygote: Zygote | None
     addresses: Addresses
+    sockets: str
     _binaries: dict[str, BinaryLauncher] = attrs.field(factory=dict)
 
     def find(self, runtime: str) -> Launcher:
@@ -173,9 +178,9 @@ class Launchers:
         :raises NotFound: nothing provides it; says what was looked for.
         :raises InvalidArgument: it is neither.
         """
-        handler = self.handlers.get(runtime)
-        if handler is not None:
-            return handler
+        handler = self._named().get(runtime)
+        if handler is not None and self.zygote is not None:
+            return ZygoteLauncher(handler, self.zygote, self.addresses, self.sockets)
         if os.path.isabs(runtime):
             if not os.access(runtime, os.X_OK) or os.path.isdir(runtime):
                 raise NotFound(f"runtime {runtime!r}: there is no such executable")
@@ -189,12 +194,15 @@ class Launchers:
         executable = f"containerd-shim-{name}-{version}"
         path = find(executable)
         if path is None:
-            known = ", ".join(sorted(self.handlers)) or "none"
+            known = ", ".join(sorted(self._named())) or "none"
             raise NotFound(
                 f"runtime {runtime!r}: no plugin provides it and {executable} is not on PATH",
                 hint=f"plugins provide: {known}",
             )
         return self._binary(path)
+
+    def _named(self) -> dict[str, RuntimeHandler]:
+        return {handler.name: handler for handler in self.handlers.values()}
 
     def _binary(self, path: str) -> BinaryLauncher:
         return self._binaries.setdefault(path, BinaryLauncher(path, self.addresses))

@@ -32,7 +32,8 @@ class Config:
 
 async def _manager(ctx: Context[Config]) -> TaskManager:
     from .command import Addresses
-    from .launcher import Launchers, ZygoteLauncher
+    from .edits import SpecEdits
+    from .launcher import Launchers
     from .manager import TaskManager
 
     extra = {"SCHED_CORE": "1"} if ctx.config.sched_core else {}
@@ -40,13 +41,9 @@ async def _manager(ctx: Context[Config]) -> TaskManager:
     ctx.platforms.extend(ctx.config.platforms)
     sockets = os.path.join(ctx.daemon.state, "s")
     os.makedirs(sockets, mode=0o700, exist_ok=True)
-    handlers = {}
-    if ctx.daemon.zygote is not None:
-        for handler in ctx.by_type(_HANDLER).values():
-            handlers[handler.name] = ZygoteLauncher(handler, ctx.daemon.zygote, addresses, sockets)
-    manager = TaskManager(
-        ctx.root, ctx.state, Launchers(handlers, addresses), ctx.single("io.containerd.event.v1"), ctx.log
-    )
+    launchers = Launchers(ctx.by_type(_HANDLER), ctx.daemon.zygote, addresses, sockets)
+    events = ctx.single("io.containerd.event.v1")
+    manager = TaskManager(ctx.root, ctx.state, launchers, events, ctx.log, SpecEdits.in_daemon(ctx))
     await manager.recover()
     return manager
 

@@ -10,6 +10,7 @@ from pycontainerd.contracts.database import Database
 from pycontainerd.contracts.errors import ContainerdError, InvalidArgument, NotFound
 from pycontainerd.contracts.events import EventBus
 from pycontainerd.contracts.numbers import Numbers
+from pycontainerd.contracts.scopes import in_scope
 from pycontainerd.contracts.snapshots import Snapshotter
 from pycontainerd.contracts.types import Scope
 
@@ -46,7 +47,7 @@ class Snapshots:
         if backend is None:
             # Not NotFound: a client that looks for a snapshot would take it for "no such snapshot" and go on.
             raise InvalidArgument(f"snapshotter not loaded: {name}: {self._why(name)}")
-        return ScopedSnapshotter(self, scope, name, backend)
+        return ScopedSnapshotter(self, scope, name, in_scope(backend, scope))
 
     def names(self) -> Sequence[str]:
         return sorted(self._backends, key=lambda name: (name != self._default, name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -21,12 +22,15 @@ log = logging.getLogger("containerd.snapshots")
 
 
 class Snapshots:
-    """`contracts.snapshots.SnapshotService`; ``why(name)`` says why a snapshotter is not there."""
+    """`contracts.snapshots.SnapshotService` over the ``backends`` that are up, now and later.
+
+    ``preferred`` are the names of the default, best first; ``why(name)`` says why a snapshotter is not there.
+    """
 
     def __init__(
         self,
         backends: Mapping[str, Snapshotter],
-        default: str,
+        preferred: Sequence[str],
         database: Database,
         events: EventBus,
         why: Callable[[str], str],
@@ -35,22 +39,33 @@ class Snapshots:
         self.events = events
         self.numbers = Numbers(database, "snapshot")
         self._backends = backends
-        self._default = default
+        self.preferred = preferred
         self._why = why
         self._removed: list[Callable[[str], None]] = []
+        self._finished: dict[str, Snapshotter] = {}
+        self._finishing = threading.Lock()
         for name, backend in backends.items():
             self._finish_commits(name, backend)
 
+    @property
+    def default(self) -> str:
+        """The snapshotter of callers that name none."""
+        found = next((name for name in self.preferred if name in self._backends), None)
+        return found or next(iter(self._backends), self.preferred[0])
+
     def scoped(self, scope: Scope, snapshotter: str) -> Snapshotter:
-        name = snapshotter or self._default
+        name = snapshotter or self.default
         backend = self._backends.get(name)
         if backend is None:
             # Not NotFound: a client that looks for a snapshot would take it for "no such snapshot" and go on.
             raise InvalidArgument(f"snapshotter not loaded: {name}: {self._why(name)}")
+        if self._finished.get(name) is not backend:  # it came after this service
+            self._finish_commits(name, backend)
         return ScopedSnapshotter(self, scope, name, in_scope(backend, scope))
 
     def names(self) -> Sequence[str]:
-        return sorted(self._backends, key=lambda name: (name != self._default, name))
+        default = self.default
+        return sorted(self._backends, key=lambda name: (name != default, name))
 
     def on_removed(self, callback: Callable[[str], None]) -> None:
         self._removed.append(callback)
@@ -62,6 +77,13 @@ class Snapshots:
 
     def _finish_commits(self, name: str, backend: Snapshotter) -> None:
         """Bring commits that a crash interrupted to their end: where the back end has done its part, or never will."""
+        with self._finishing:
+            if self._finished.get(name) is backend:
+                return
+            self._finish(name, backend)
+            self._finished[name] = backend
+
+    def _finish(self, name: str, backend: Snapshotter) -> None:
         for table, plan in self.database.read(lambda db: plans(db, name)):
             try:
                 end = table.finish if _has(backend, plan.name) else table.drop_plan

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -17,10 +18,13 @@ from typing import Any, TypeVar
 
 import attrs
 
-from pycontainerd.contracts.errors import ContainerdError, Internal, Unavailable
+from pycontainerd.contracts.errors import ContainerdError, Internal, ResourceExhausted, Unavailable
 
-from .damage import explain
-from .recovery import connect, open_checked
+from .ballast import Ballast
+from .connections import connect
+from .damage import DISK_FULL, explain, is_damage, primary_code
+from .keeper import INTERVAL, Keeper
+from .recovery import open_checked
 
 T = TypeVar("T")
 BATCH = 128  # functions that may share one commit
@@ -31,6 +35,7 @@ READERS = 16  # idle read connections kept for reuse
 class _Work:
     function: Callable[[sqlite3.Connection], Any]
     future: Future[Any]
+    frees: bool
     result: Any = None
     error: BaseException | None = None
 
@@ -38,23 +43,51 @@ class _Work:
 class SqliteDatabase:
     """The database in the file ``path``; see `contracts.database.Database`.
 
-    ``say`` is told, in sentences, of damage that was found and what was done about it. Without ``sync`` a commit is
-    not waited for until it is on disk: faster, and a power cut loses the latest ones. ``isolated`` is for the content
-    service: namespaces share no blobs by naming them.
+    ``say`` is told, in sentences, of damage that was found and what was done about it (`damage` has it too). Without
+    ``sync`` a commit is not waited for until it is on disk: faster, and a power cut loses the latest ones. ``isolated``
+    is for the content service: namespaces share no blobs by naming them. ``ballast`` are bytes of disk space to keep in
+    reserve, ``copies`` seconds between the copies that are kept of it (0: none).
 
     :raises FailedPrecondition: another process has it open, or a newer release wrote it.
     """
 
-    def __init__(self, path: str, say: Callable[[str], None], *, sync: bool = True, isolated: bool = False) -> None:
+    def __init__(
+        self,
+        path: str,
+        say: Callable[[str], None],
+        *,
+        sync: bool = True,
+        isolated: bool = False,
+        ballast: int = 0,
+        copies: float = 0,
+    ) -> None:
         self.isolated = isolated
-        self._path = path
+        self.commits = 0
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._readers: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
         self._closed = False
-        self._writer, self._claim = open_checked(path, say, sync=sync)
+        self._say = say
+        self._ballast = Ballast(f"{path}.ballast", ballast)
+        if self._ballast.relieve():
+            say(f"the disk of {path} is full: the space kept in reserve is given back, for the start and for removals")
+        self._opened = open_checked(path, say, sync=sync)
+        self._path = self._opened.path
+        self.damage = self._opened.report
+        self._writer, self._claim = self._opened.connection, self._opened.claim
         self._thread = threading.Thread(target=self._run, name="metadata-writer", daemon=True)
         self._thread.start()
+        self._keeper: Keeper | None = None
+        if (copies or ballast) and not self._opened.scratch:
+            self._keeper = Keeper(
+                path,
+                self._ballast,
+                changes=lambda: self.commits,
+                say=say,
+                damaged=self._saw_damage,
+                interval=copies or INTERVAL,
+                copies=copies > 0,
+            )
 
     def read(self, fn: Callable[[sqlite3.Connection], T]) -> T:
         connection = self._take()
@@ -62,14 +95,14 @@ class SqliteDatabase:
             connection.execute("BEGIN")
             return fn(connection)
         except sqlite3.DatabaseError as exc:
-            raise explain(exc, self._path) from exc
+            raise self._explained(exc) from exc
         finally:
             self._give(connection)
 
-    def write(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+    def write(self, fn: Callable[[sqlite3.Connection], T], *, frees: bool = False) -> T:
         if threading.current_thread() is self._thread:
             raise Internal("a function that writes to the metadata database asked for another write within its own")
-        work = _Work(fn, Future())
+        work = _Work(fn, Future(), frees)
         with self._lock:
             if self._closed:
                 raise self._gone()
@@ -86,10 +119,25 @@ class SqliteDatabase:
             self._queue.put(None)
             readers, self._readers = self._readers, []
         self._thread.join()
+        if self._keeper is not None:
+            self._keeper.close()
         for connection in readers:
             connection.close()
         self._writer.close()
         self._claim.release()
+        if self._opened.scratch:
+            shutil.rmtree(self._opened.scratch, ignore_errors=True)
+
+    def _saw_damage(self, sentence: str) -> None:
+        """Note it for the next start, which looks whatever the end was."""
+        if not self._claim.damaged:
+            self._say(f"{sentence}; the next start of the daemon replaces it")
+            self._claim.saw_damage()
+
+    def _explained(self, exc: BaseException) -> BaseException:
+        if is_damage(exc):
+            self._saw_damage(f"the metadata database {self._path} is damaged: {exc}")
+        return explain(exc, self._path)
 
     def _gone(self) -> ContainerdError:
         return Unavailable(f"the metadata database {self._path} is closed: the daemon is stopping")
@@ -103,7 +151,7 @@ class SqliteDatabase:
         try:
             return connect(self._path, writable=False)
         except sqlite3.DatabaseError as exc:
-            raise explain(exc, self._path) from exc
+            raise self._explained(exc) from exc
 
     def _give(self, connection: sqlite3.Connection) -> None:
         """Put ``connection`` back where it may be used again; one that cannot end its transaction is of no more use."""
@@ -133,6 +181,36 @@ class SqliteDatabase:
         return batch, False
 
     def _commit(self, batch: list[_Work]) -> None:
+        """Run the batch and answer it. On a full disk the reserve is given back, for those of it that free space."""
+        if self._ballast.full():
+            batch = self._refuse(batch)
+        error = self._attempt(batch)
+        if error is not None and primary_code(error) == sqlite3.SQLITE_FULL and self._ballast.release():
+            batch = self._refuse(batch)
+            error = self._attempt(batch)
+        if error is not None:
+            explained = self._explained(error)
+            for work in batch:
+                work.future.set_exception(explained)
+            return
+        for work in batch:
+            if work.error is not None:
+                work.future.set_exception(work.error)
+            else:
+                work.future.set_result(work.result)
+
+    def _refuse(self, batch: list[_Work]) -> list[_Work]:
+        """Answer those of the batch that need space; returns the others."""
+        for work in batch:
+            if not work.frees:
+                message = f"the metadata database {self._path} takes no new records: no space left on its disk"
+                work.future.set_exception(ResourceExhausted(message, hint=DISK_FULL))
+        return [work for work in batch if work.frees]
+
+    def _attempt(self, batch: list[_Work]) -> BaseException | None:
+        """Run the batch in one durable commit; the error where nothing of it was done."""
+        if not batch:
+            return None
         try:
             self._writer.execute("BEGIN IMMEDIATE")
             for work in batch:
@@ -141,14 +219,9 @@ class SqliteDatabase:
         except BaseException as exc:
             with contextlib.suppress(sqlite3.Error):
                 self._writer.rollback()
-            for work in batch:
-                work.future.set_exception(explain(exc, self._path))
-            return
-        for work in batch:
-            if work.error is not None:
-                work.future.set_exception(work.error)
-            else:
-                work.future.set_result(work.result)
+            return exc
+        self.commits += 1
+        return None
 
     def _step(self, work: _Work) -> None:
         """Run one function; what it raises is its caller's, and undoes its own changes only.
@@ -157,12 +230,13 @@ class SqliteDatabase:
         and this raises.
         """
         self._writer.execute("SAVEPOINT work")
+        work.error = None
         try:
             work.result = work.function(self._writer)
             self._writer.execute("RELEASE work")
         except BaseException as exc:
-            if not self._writer.in_transaction:
+            if not self._writer.in_transaction or (primary_code(exc) == sqlite3.SQLITE_FULL and self._ballast.held):
                 raise
             self._writer.execute("ROLLBACK TO work")
             self._writer.execute("RELEASE work")
-            work.error = explain(exc, self._path) if isinstance(exc, sqlite3.DatabaseError) else exc
+            work.error = self._explained(exc) if isinstance(exc, sqlite3.DatabaseError) else exc

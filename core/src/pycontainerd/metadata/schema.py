@@ -1,14 +1,25 @@
-"""The tables, as numbered migrations. A migration that has been released never changes; new ones only add."""
+"""The tables, as numbered migrations, and which releases may use what others wrote.
+
+A migration that has been released never changes, and new ones only add: tables, columns with a default, indexes. So an
+older release can go on with a database that a newer one has migrated, down to the *read floor*: the number of the
+oldest schema whose releases still do nothing wrong with it. The table ``schema_versions`` says what was done when, by
+which release, and the floor at that time. Only a migration that changes what old rows mean raises the floor.
+"""
 
 from __future__ import annotations
 
 import sqlite3
+import time
+from collections.abc import Callable
 
-from pycontainerd.contracts.errors import FailedPrecondition
+from pycontainerd.contracts.errors import DataLoss, FailedPrecondition
+
+FLOOR = 1  # the oldest schema whose releases may use a database with the newest one
 
 # Times are nanoseconds since the epoch (contracts/rows.py), labels and extensions JSON, encoded Any values BLOBs.
 # A row of `snapshot_commits` is a commit under way: `key` is to become `target`, at the back end `name`.
 # An ingest's `expected` is the digest it shares with another namespace, else ""; `expires` is NULL under a lease.
+# A row of `snapshot_syncs` is a commit whose files are not known to be on disk: it names the boot it was made in.
 MIGRATIONS: tuple[str, ...] = (
     """
     CREATE TABLE namespaces (name TEXT PRIMARY KEY, labels TEXT NOT NULL DEFAULT '{}') WITHOUT ROWID;
@@ -82,19 +93,96 @@ MIGRATIONS: tuple[str, ...] = (
 
     CREATE TABLE sequences (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE schema_versions (
+        version INTEGER PRIMARY KEY, floor INTEGER NOT NULL, release TEXT NOT NULL, applied INTEGER NOT NULL
+    );
+
+    CREATE TABLE snapshot_syncs (
+        snapshotter TEXT NOT NULL, name TEXT NOT NULL, boot TEXT NOT NULL, committed INTEGER NOT NULL,
+        PRIMARY KEY (snapshotter, name)
+    ) WITHOUT ROWID;
+    """,
 )
 
 
-def migrate(connection: sqlite3.Connection) -> None:
+def _quiet(_: str) -> None:
+    """For those who need not be told."""
+
+
+def migrate(connection: sqlite3.Connection, say: Callable[[str], None] = _quiet, release: str = "") -> None:
     """Bring the database to the newest schema; each migration is one transaction.
 
-    :raises FailedPrecondition: the file was written by a newer release.
+    One that a newer release has migrated is used as it is where its read floor permits, and ``say`` is told.
+
+    :raises FailedPrecondition: the floor does not permit it.
+    :raises DataLoss: what the file says of its own version cannot be true.
+    """
+    version, floor = versions(connection)
+    known = len(MIGRATIONS)
+    if version > known:
+        if floor > known:
+            raise FailedPrecondition(
+                f"the metadata database has schema version {version}, which releases that know {floor} or later can"
+                f" use; this release knows up to {known}",
+                hint="run the newer release that wrote it, or restore a copy from before the upgrade",
+            )
+        say(
+            f"the metadata database has schema version {version}, written by a newer release; this one knows up to"
+            f" {known} and goes on with it: what the newer one added is kept and not used"
+        )
+    for number in range(version, known):
+        script = (
+            f"BEGIN; {MIGRATIONS[number]}; PRAGMA user_version = {number + 1}; {_note(number + 1, release)} COMMIT;"
+        )
+        connection.executescript(script)
+
+
+def versions(connection: sqlite3.Connection) -> tuple[int, int]:
+    """The schema's version and its read floor.
+
+    :raises DataLoss: the version in the file's header is not that of its tables.
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > len(MIGRATIONS):
-        raise FailedPrecondition(
-            f"the metadata database has schema version {version}, this release knows up to {len(MIGRATIONS)}",
-            hint="run the newer release that wrote it",
-        )
-    for number in range(version, len(MIGRATIONS)):
-        connection.executescript(f"BEGIN; {MIGRATIONS[number]}; PRAGMA user_version = {number + 1}; COMMIT;")
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    recorded, floor = min(version, 1), 1
+    if "schema_versions" in tables:
+        recorded, floor = connection.execute("SELECT max(version), max(floor) FROM schema_versions").fetchone()
+    if version != recorded or (version == 0 and tables):
+        raise DataLoss(f"its header says schema version {version}, its tables are of version {recorded or 'unknown'}")
+    return version, floor
+
+
+def _note(version: int, release: str) -> str:
+    if version < 2:
+        return ""  # the table for it comes with version 2
+    quoted = release.replace("'", "''")
+    return f"INSERT INTO schema_versions VALUES ({version}, {FLOOR}, '{quoted}', {time.time_ns()});"
+
+
+def check_tables(connection: sqlite3.Connection, version: int) -> None:
+    """Make sure that every table of schema ``version`` has its columns: damage in the schema itself shows nowhere else.
+
+    :raises DataLoss: one has not.
+    """
+    for table, columns in _expected(version).items():
+        try:
+            connection.execute(f"SELECT {', '.join(columns)} FROM {table} LIMIT 0")
+        except sqlite3.DatabaseError as exc:
+            raise DataLoss(f"its table {table} is not as it must be: {exc}") from exc
+
+
+def _expected(version: int) -> dict[str, list[str]]:
+    pristine = sqlite3.connect(":memory:")
+    try:
+        for script in MIGRATIONS[:version]:
+            pristine.executescript(script)
+        tables = [name for (name,) in pristine.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {table: columns_of(pristine, table) for table in tables if not table.startswith("sqlite_")}
+    finally:
+        pristine.close()
+
+
+def columns_of(connection: sqlite3.Connection, table: str) -> list[str]:
+    """The names of the columns of ``table``, in order."""
+    return [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]

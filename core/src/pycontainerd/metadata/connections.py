@@ -1,0 +1,28 @@
+"""Connections to SQLite, as this project wants them."""
+
+from __future__ import annotations
+
+import sqlite3
+from urllib.parse import quote
+
+
+def connect(path: str, *, writable: bool = True, sync: bool = True) -> sqlite3.Connection:
+    """A connection with our settings: explicit transactions, WAL, full sync, foreign keys."""
+    connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+    pragmas = ["foreign_keys=ON"]
+    if writable:
+        pragmas += ["journal_mode=WAL", f"synchronous={'FULL' if sync else 'OFF'}", "journal_size_limit=67108864"]
+    else:
+        pragmas += ["query_only=ON"]
+    try:
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_reader(path: str) -> sqlite3.Connection:
+    """A connection that cannot change the file or its log, not even when it is the last to close."""
+    return sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, isolation_level=None)

@@ -107,14 +107,26 @@ def _plugins(layer: Layer, plugins: Plugins) -> Iterator[Finding]:
                 "warning", where, f"{uri} cannot be imported, so its keys are not checked: {plugins.broken[uri]}"
             )
         elif uri not in plugins.installed:
-            severity, message, hint = plugins.absent(uri)
-            yield Finding(severity, where, f"{message}; its table is kept, and has no effect", hint)
+            yield _absent(uri, table, layer, plugins)
         elif not isinstance(table, Mapping):
             yield Finding("error", where, f"plugins.{dotted((uri,))} must be a table, not {table!r:.200}")
         elif uri in plugins.configs:
             if config is not None:
                 yield from alone.wrong_values(uri, config)
             yield from _unknown(("plugins", uri), table, config, layer)
+
+
+def _absent(uri: str, table: Any, layer: Layer, plugins: Plugins) -> Finding:
+    """A table of a plugin that is not installed."""
+    path = ("plugins", uri)
+    unserved = plugins.unserved(uri, table)
+    if unserved:
+        address = (*path, "address")
+        where = layer.document.where(address) or layer.path
+        return Finding("warning", where, f"{dotted(layer.document.name(address))}: {unserved}", plugins.absent(uri)[2])
+    severity, message, hint = plugins.absent(uri)
+    where = layer.document.where(path) or layer.path
+    return Finding(severity, where, f"{message}; its table is kept, and has no effect", hint)
 
 
 def _unknown(path: Path, table: Mapping[str, Any], config: type[Any] | None, layer: Layer) -> Iterator[Finding]:

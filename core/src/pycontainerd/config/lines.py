@@ -47,11 +47,16 @@ def key_lines(text: str) -> dict[Path, int]:
 
 
 def line_of(text: str, start: int, needle: str) -> int:
-    """The first line at or after ``start`` that holds ``needle``; ``start`` where none does."""
+    """The first line at or after ``start`` that has ``needle`` as a string of its own; ``start`` where none does."""
+    quoted = (f'"{needle}"', f"'{needle}'")
+    fallback = 0
     for number, line in enumerate(text.splitlines(), 1):
-        if number >= start and needle in line:
+        if number < start or needle not in line or line.lstrip().startswith("#"):
+            continue
+        if any(one in line for one in quoted):
             return number
-    return start
+        fallback = fallback or number
+    return fallback or start
 
 
 def _header(line: str) -> Path:

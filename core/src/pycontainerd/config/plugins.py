@@ -10,6 +10,7 @@ import attrs
 
 from pycontainerd.kernel.discovery import discover
 from pycontainerd.kernel.firstparty import PACKAGES
+from pycontainerd.kernel.registration import split_uri
 
 # First-party plugins that have no row of their own in the kernel's list.
 _WITH = {
@@ -59,6 +60,12 @@ _GO = {
     "io.containerd.ttrpc.v1": "events task",
     "io.containerd.warning.v1": "deprecations",
 }
+# Listeners that a config may ask for and that may not be there: to take the address without a word would deceive.
+_LISTENERS: Mapping[str, str] = {
+    "io.containerd.server.v1.grpc-tcp": "this release serves gRPC on its unix socket only",
+    "io.containerd.server.v1.debug": "this release has no debug server; its log and `ctr plugins why` are what there is",
+    "io.containerd.server.v1.metrics": "metrics are served by the package pycontainerd-metrics, which is not installed",
+}
 GO = frozenset(f"{type_}.{id_}" for type_, ids in _GO.items() for id_ in ids.split())
 
 
@@ -89,8 +96,24 @@ class Plugins:
             return "note", f"{uri} is not installed", f"pip install {FIRST_PARTY[uri]}"
         if uri in GO:
             return "note", f"{uri} is a plugin of the Go containerd that this release does not have", ""
-        near = difflib.get_close_matches(uri, self.known, n=1, cutoff=0.7)
-        return "warning", f"{uri} is not a plugin known here", f"did you mean {near[0]}?" if near else ""
+        near = self.nearest(uri)
+        return "warning", f"{uri} is not a plugin known here", f"did you mean {near}?" if near else ""
+
+    def nearest(self, name: str) -> str:
+        """The known URI that ``name`` was most likely meant to be; an id will do for a name. Empty: none."""
+        near = difflib.get_close_matches(name, sorted(self.known), n=1, cutoff=0.7)
+        if near or "." in name:
+            return near[0] if near else ""
+        ids = {split_uri(uri)[1]: uri for uri in sorted(self.known, key=lambda uri: (uri in self.installed, uri))}
+        fits = difflib.get_close_matches(name, ids, n=1, cutoff=0.6)
+        return ids[fits[0]] if fits else ""
+
+    def unserved(self, uri: str, table: object) -> str:
+        """What ``table`` asks for in vain of a listener that this release does not have. Empty: nothing."""
+        address = table.get("address", "") if isinstance(table, Mapping) else ""
+        if uri not in _LISTENERS or uri in self.installed or not address:
+            return ""
+        return f"nothing will listen on {address!r:.200}: {_LISTENERS[uri]}"
 
 
 def installed(disabled: Collection[str] = ()) -> Plugins:

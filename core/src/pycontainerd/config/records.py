@@ -158,7 +158,10 @@ class Settings:
             yield f"{finding.where}: {finding.message}" + (f"; {finding.hint}" if finding.hint else "")
 
     def unknown_tables(self, known: Collection[str]) -> Iterator[str]:
-        """A sentence for each table of a plugin that nobody knows; ``known`` are the URIs of the plugins here."""
+        """A sentence for each table of a plugin that nobody knows; ``known`` are the URIs of the plugins here.
+
+        And one for each listener that the configuration asks for and this release does not have.
+        """
         table = self.get("plugins", kind=Mapping, default={})
         strange = [uri for uri in table if uri not in known]
         if strange:
@@ -166,9 +169,26 @@ class Settings:
 
             plugins = Plugins(dict.fromkeys(known), {})
             for uri in strange:
+                address = ("plugins", uri, "address")
+                unserved = plugins.unserved(uri, table[uri])
                 severity, message, hint = plugins.absent(uri)
-                if severity == "warning":
+                if unserved:
+                    yield f"{self.where(address)}: {dotted(self.names.get(address, address))}: {unserved}"
+                elif severity == "warning":
                     yield f"{self.where(('plugins', uri))}: {message}" + (f"; {hint}" if hint else "")
+
+    def unknown_listed(self, known: Collection[str]) -> Iterator[str]:
+        """A sentence for each name in the lists of disabled and required plugins that nobody knows."""
+        for table in ("disabled", "required"):
+            strange = {uri: where for uri, where in getattr(self, table).items() if not _names(uri, known)}
+            if strange:
+                from .plugins import Plugins
+
+                plugins = Plugins(dict.fromkeys(known), {})
+                for uri, where in strange.items():
+                    severity, message, hint = plugins.absent(uri)
+                    if severity == "warning":
+                        yield f"{where}: {table}_plugins: {message}" + (f"; {hint}" if hint else "")
 
     def unknown(self, uri: str, config: type[Any] | None) -> Iterator[Finding]:
         """The same as findings."""
@@ -180,6 +200,11 @@ class Settings:
                 where = self.where(("plugins", uri, key))
                 hint = f"did you mean {near[0]!r}?" if near else ""
                 yield Finding("warning", where, f"unknown key {key!r} of {uri}", hint)
+
+
+def _names(uri: str, known: Collection[str]) -> bool:
+    """Whether ``uri``, which may be an id alone, is one of ``known``."""
+    return uri in known or ("." not in uri and any(one.endswith(f".{uri}") for one in known))
 
 
 def _a(name: str) -> str:

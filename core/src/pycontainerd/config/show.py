@@ -10,7 +10,7 @@ import attrs
 
 from . import toml
 from .document import Document, Path, dotted, leaves, lookup, plain
-from .keys import Main, defaults, doc, summary, wrapped
+from .keys import NO_EFFECT, Main, defaults, doc, summary, wrapped
 from .migrations import ALIASES, migrate
 from .plugins import Plugins
 from .records import ConfigError, Layer, Settings
@@ -81,6 +81,7 @@ def explain(settings: Settings, plugins: Plugins, key: str) -> str:
         lines.append("  set by   nothing: this is the default")
     elif len(said) > 1:
         lines.append(f"  used     {settings.where(path)}")
+    lines += [f"  effect   none: {reason}" for reason in _no_effect(path, values, plugins)]
     return "\n".join(lines) + "\n"
 
 
@@ -129,6 +130,17 @@ def _said(layer: Layer, path: Path) -> str:
     item = document.get(path)
     text = f"{document.where(path) or layer.path}: {toml.value(item)}"
     return f"{text} ({', '.join(notes)})" if notes else text
+
+
+def _no_effect(path: Path, values: Mapping[str, Any], plugins: Plugins) -> Iterator[str]:
+    """Why what is said for the key at ``path`` changes nothing."""
+    if path[0] in NO_EFFECT:
+        yield "it is for the Go containerd"
+    elif path[0] == "plugins" and len(path) > 1 and path[1] in plugins.disabled:
+        yield f"{path[1]} is disabled"
+    elif path[0] == "plugins" and len(path) > 1 and path[1] not in plugins.installed:
+        _, message, hint = plugins.absent(path[1])
+        yield plugins.unserved(path[1], lookup(values, path[:2])) or message + (f" ({hint})" if hint else "")
 
 
 def _doc(path: Path, plugins: Plugins) -> str:

@@ -15,7 +15,6 @@ from pycontainerd import API_VERSION
 from pycontainerd.config import Settings
 from pycontainerd.kernel import Daemon, Kernel, KernelError, State
 from pycontainerd.kernel.discovery import Found
-from pycontainerd.kernel.registration import name_in
 from pycontainerd.shim.zygote import ZygoteClient, spawn
 
 from .sdnotify import notify
@@ -115,14 +114,13 @@ class Process:
     def _warn_unknown(self, kernel: Kernel) -> None:
         """Say what in the config names nothing: a typo would otherwise change nothing and tell nobody."""
         report = kernel.report
-        for table in ("disabled", "required"):
-            for uri, where in getattr(self._settings, table).items():
-                if not any(name_in((uri,), known) for known in report.rows):
-                    log.warning(f"{where}: {table}_plugins: {report.why(uri)}")
+        for sentence in self._settings.unknown_listed(report.rows):
+            log.warning(sentence)
         for uri, registration in kernel.registrations.items():
             for sentence in self._settings.unknown_keys(uri, registration.config):
                 log.warning(sentence)
-        for sentence in self._settings.unknown_tables(report.rows):
+        here = [row.uri for row in report if row.state is not State.NOT_INSTALLED]
+        for sentence in self._settings.unknown_tables(here):
             log.warning(sentence)
 
 

@@ -3,15 +3,13 @@
 It knows nothing of containers and imports nothing else of pycontainerd.
 """
 
-from .changes import Change, Verdict
 from .context import Context, Daemon, Logger, Plugins
-from .errors import CycleError, DuplicatePluginError, KernelError, Later, RegistrationError, ReloadError, Skip
+from .errors import CycleError, DuplicatePluginError, KernelError, Later, RegistrationError, Skip
 from .kernel import Kernel
 from .registration import Registration
 from .report import Report, Row, State
 
 __all__ = [
-    "Change",
     "Context",
     "CycleError",
     "Daemon",
@@ -23,10 +21,8 @@ __all__ = [
     "Plugins",
     "Registration",
     "RegistrationError",
-    "ReloadError",
     "Report",
     "Row",
     "Skip",
     "State",
-    "Verdict",
 ]

@@ -50,11 +50,3 @@ class CycleError(KernelError):
 
 class RequiredPluginError(KernelError):
     """A plugin in ``required_plugins`` is not ok; the message is the report's sentence for it."""
-
-
-class ReloadError(KernelError):
-    """A configuration that cannot replace the running one. ``problems`` are all reasons, a sentence each."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = tuple(problems)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Protocol
 
 import attrs
 
-from .changes import Change
 from .context import Daemon, Logger
 from .discovery import Found, discover
-from .errors import DuplicatePluginError, KernelError, ReloadError, RequiredPluginError
+from .errors import DuplicatePluginError, RequiredPluginError
 from .initializer import Initializer
 from .registration import Registration, name_in
-from .reload import apply, plan, preview
 from .report import Report, State
 from .rows import report
 
@@ -76,7 +75,7 @@ class Kernel:
         :raises CycleError: plugins require each other in a circle.
         :raises RequiredPluginError: a plugin in ``required_plugins`` is not ok; everything is stopped again.
         """
-        self._found = self._look(self._settings, {})
+        self._found = self.look(self._settings)
         registrations = {uri: found.registration for uri, found in self._found.items() if found.registration}
         self._initializer = Initializer(registrations, self._daemon, self._settings.plugin)
         async with self._changing:
@@ -100,31 +99,26 @@ class Kernel:
             async with self._changing:
                 await self._initializer.stop()
 
-    async def reload(self, settings: Settings, *, dry_run: bool = False) -> list[Change]:
-        """Bring the running plugins to another configuration; what is not running is given another chance.
-
-        Plugins that were installed or enabled since start, those that are disabled now stop with what cannot do
-        without them, and those whose config changed take it if they can.
-
-        :param dry_run: only say what would happen.
-        :raises ReloadError: the configuration cannot be used as it is. Nothing has changed.
-        """
-        assert self._initializer is not None, "a kernel that was not started has nothing to reload"
+    @contextlib.asynccontextmanager
+    async def changing(self) -> AsyncIterator[Initializer]:
+        """The running set of plugins, for one change that no other comes between."""
+        assert self._initializer is not None, "a kernel that was not started has nothing to change"
         async with self._changing:
-            try:
-                found = self._look(settings, self._found)
-            except KernelError as exc:
-                raise ReloadError([str(exc)]) from exc
-            made = plan(settings, found, self._initializer)
-            if dry_run:
-                return preview(made, self._initializer)
-            self._settings, self._found = settings, found
-            changes = await apply(made, self._initializer, lambda: self.report)
+            yield self._initializer
         self._wait_for_late()
-        return changes
 
-    def _look(self, settings: Settings, now: Mapping[str, Found]) -> Mapping[str, Found]:
-        """Every plugin there is under ``settings``; of those in ``now``, what is imported stays as it is."""
+    def adopt(self, settings: Settings, found: Mapping[str, Found]) -> None:
+        """Take another configuration and the plugins that `look` found under it. Only while `changing`."""
+        assert self._initializer is not None
+        self._settings, self._found = settings, found
+        self._initializer.config_for = settings.plugin
+
+    def look(self, settings: Settings) -> Mapping[str, Found]:
+        """Every plugin there is under ``settings``; what is imported already stays as it is.
+
+        :raises DuplicatePluginError: one URI comes from two places.
+        """
+        now = self._found
         kept = {
             uri: one
             for uri, one in now.items()
@@ -151,20 +145,21 @@ class Kernel:
 
     async def _bind(self, uri: str) -> None:
         """Try to start a late plugin until that ends in something, then start what waits for it."""
+        assert self._initializer is not None
         initializer = self._initializer
-        assert initializer is not None
-        registration = initializer.registrations[uri]
         pause = FIRST_PAUSE
         while True:
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
+            if not self._is_late(uri):
+                return
+            registration = initializer.registrations[uri]
             outcome = await initializer.attempt(registration)
             async with self._changing:
-                now = initializer.outcomes.get(uri)
-                if initializer.registrations.get(uri) is not registration or now is None or not now.late:
-                    if outcome.state is State.OK:
+                if not self._is_late(uri) or initializer.registrations[uri] is not registration:
+                    if outcome.state is State.OK:  # a reload came in between
                         await initializer.close(registration, outcome.instance)
-                    return
+                    continue
                 initializer.settle(uri, outcome)
                 if outcome.late:
                     continue
@@ -173,6 +168,10 @@ class Kernel:
             (self._log.info if row.state is State.OK else self._log.warning)(f"late plugin: {row.sentence}")
             self._wait_for_late()
             return
+
+    def _is_late(self, uri: str) -> bool:
+        outcome = self._initializer.outcomes.get(uri) if self._initializer is not None else None
+        return outcome is not None and outcome.late
 
     def instances(self, type: str) -> dict[str, Any]:  # noqa: A002 - the field's name
         """Running plugins of ``type``, by id."""

@@ -11,8 +11,10 @@ from typing import Any
 import attrs
 
 from pycontainerd.config import Settings
-from pycontainerd.kernel import Change, Kernel, ReloadError, Verdict
+from pycontainerd.kernel import Kernel
 
+from .apply import ReloadError, reload
+from .changes import Change, Verdict
 from .logs import configure
 from .sdnotify import notify
 
@@ -72,7 +74,7 @@ class Reloader:
         if problems:
             return Reloaded(accepted=False, problems=problems, warnings=warnings)
         try:
-            changes = await self._kernel.reload(settings, dry_run=dry_run)
+            changes = await reload(self._kernel, settings, dry_run=dry_run)
         except ReloadError as exc:
             return Reloaded(accepted=False, problems=list(exc.problems), warnings=warnings)
         return Reloaded(accepted=True, changes=[*self._own(settings, dry_run=dry_run), *changes], warnings=warnings)

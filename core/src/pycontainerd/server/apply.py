@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import attrs
 
-from .calls import call, describe
-from .changes import Change, Verdict, differing, key_of
-from .discovery import Found
-from .errors import CycleError, ReloadError
-from .graph import Graph, resolve
-from .initializer import Initializer, Outcome
-from .registration import Registration, name_in
-from .report import Report, State
+from pycontainerd.kernel import CycleError, Kernel, KernelError, Registration, Report, State
+from pycontainerd.kernel.calls import call, describe
+from pycontainerd.kernel.discovery import Found
+from pycontainerd.kernel.graph import Graph, resolve
+from pycontainerd.kernel.initializer import Initializer, Outcome
+from pycontainerd.kernel.kernel import Settings
+from pycontainerd.kernel.registration import name_in
 
-if TYPE_CHECKING:
-    from .kernel import Settings
+from .changes import Change, Verdict, differing, key_of
+
+
+class ReloadError(Exception):
+    """A configuration that cannot replace the running one. ``problems`` are all reasons, a sentence each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+
+async def reload(kernel: Kernel, settings: Settings, *, dry_run: bool = False) -> list[Change]:
+    """Bring the running plugins to another configuration; what is not running is given another chance.
+
+    Plugins that were installed or enabled since start, those that are disabled now stop with what cannot do
+    without them, and those whose config changed take it if they can.
+
+    :param dry_run: only say what would happen.
+    :raises ReloadError: the configuration cannot be used as it is. Nothing has changed.
+    """
+    async with kernel.changing() as initializer:
+        try:
+            found = kernel.look(settings)
+        except KernelError as exc:
+            raise ReloadError([str(exc)]) from exc
+        made = plan(settings, found, initializer)
+        if dry_run:
+            return preview(made, initializer)
+        kernel.adopt(settings, found)
+        return await apply(made, initializer, lambda: kernel.report)
 
 
 @attrs.frozen(kw_only=True)
@@ -91,7 +118,6 @@ async def apply(plan: Plan, initializer: Initializer, report: Callable[[], Repor
     """Stop, reconfigure and start what the plan says; returns what became of each key."""
     changes: list[Change] = []
     stopped = await initializer.stop(plan.removed) if plan.removed else []
-    initializer.config_for = plan.settings.plugin
     initializer.change(plan.registrations, plan.graph)
     again: list[tuple[str, list[str]]] = []
     for uri, outcome, names in _reconfigured(plan, initializer):
@@ -100,8 +126,8 @@ async def apply(plan: Plan, initializer: Initializer, report: Callable[[], Repor
         else:
             again.append((uri, names))
     retried = [uri for uri, outcome in initializer.outcomes.items() if outcome.state in (State.FAILED, State.SKIPPED)]
-    for uri in {*retried, *(uri for uri, _ in again)}:
-        del initializer.outcomes[uri]
+    for uri in {*retried, *plan.added, *(uri for uri, _ in again)}:
+        initializer.outcomes.pop(uri, None)
     await initializer.start()
     rows = report().rows
     for uri, names in again:

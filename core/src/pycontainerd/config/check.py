@@ -14,7 +14,7 @@ from .document import Finding, Path, dotted
 from .keys import NO_EFFECT, REMOVED, Main, defaults
 from .loader import file_version, merge, read_layers
 from .migrations import LISTENERS as MOVED
-from .plugins import Plugins, installed
+from .plugins import GO_KEYS, NOT_OURS, Plugins, installed
 from .records import ConfigError, Layer, Settings
 from .typed import build, snake
 
@@ -147,7 +147,10 @@ def _unknown(path: Path, table: Mapping[str, Any], config: type[Any] | None, lay
         elif path or key not in REMOVED:
             near = difflib.get_close_matches(snake(key), [*fields, *(() if path else LISTENERS)], n=1)
             hint = f"did you mean {near[0]}?" if near else "" if fields else f"{dotted(path)} takes no keys"
-            yield Finding("warning", where, f"unknown key {dotted(document.name(here))}", hint)
+            if path and key in GO_KEYS.get(path[1], ()):
+                yield Finding("note", where, f"{dotted(document.name(here))} {NOT_OURS}")
+            else:
+                yield Finding("warning", where, f"unknown key {dotted(document.name(here))}", hint)
 
 
 def _listed(settings: Settings, plugins: Plugins) -> Iterator[Finding]:

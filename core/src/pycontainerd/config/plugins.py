@@ -68,6 +68,23 @@ _LISTENERS: Mapping[str, str] = {
 }
 GO = frozenset(f"{type_}.{id_}" for type_, ids in _GO.items() for id_ in ids.split())
 
+# Keys of the Go containerd's plugins that ours, where they have the name, do not have.
+GO_KEYS: Mapping[str, frozenset[str]] = {
+    "io.containerd.metadata.v1.bolt": frozenset({"content_sharing_policy", "no_sync"}),
+    "io.containerd.transfer.v1.local": frozenset(
+        {
+            "max_concurrent_downloads",
+            "concurrent_layer_fetch_buffer",
+            "max_concurrent_uploaded_layers",
+            "check_platform_supported",
+            "unpack_config",
+            "config_path",
+            "max_concurrent_unpacks",
+        }
+    ),
+}
+NOT_OURS = "is a key of the Go containerd that this release does not use"
+
 
 @attrs.frozen
 class Plugins:

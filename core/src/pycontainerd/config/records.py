@@ -194,8 +194,13 @@ class Settings:
         """The same as findings."""
         known = [field.name for field in attrs.fields(config)] if config is not None else []
         table = self.get("plugins", uri, default={})
-        for key in table if isinstance(table, Mapping) else ():
-            if key not in known:
+        unknown = [key for key in table if key not in known] if isinstance(table, Mapping) else []
+        if unknown:
+            from .plugins import GO_KEYS
+
+            for key in unknown:
+                if key in GO_KEYS.get(uri, ()):
+                    continue  # `containerd config check` tells of it
                 near = difflib.get_close_matches(key.lower(), known, n=1)
                 where = self.where(("plugins", uri, key))
                 hint = f"did you mean {near[0]!r}?" if near else ""

@@ -104,7 +104,7 @@ class ScopedContainers:
             self._get(db, id)
             db.execute("DELETE FROM containers WHERE namespace = ? AND id = ?", (self._namespace, id))
 
-        self._database.write(remove)
+        self._database.write(remove, frees=True)
         self._events.publish(self._namespace, ContainerDelete(id))
 
     def _get(self, db: sqlite3.Connection, id: str) -> Container:  # noqa: A002

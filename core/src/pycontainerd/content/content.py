@@ -127,7 +127,7 @@ class ScopedContent:
 
         # The lock keeps another namespace from taking the blob for its own between the last row and the file.
         with self._service.locks.hold(digest):
-            if self._database.write(remove):
+            if self._database.write(remove, frees=True):
                 with contextlib.suppress(NotFound):
                     self._store.delete(digest)
         self._service.events.publish(self._namespace, ContentDelete(digest))
@@ -197,7 +197,7 @@ class ScopedContent:
         if not ingest.expected:
             with contextlib.suppress(NotFound):  # the row is what is left of it
                 self._store.abort(ingest.backend_ref)
-        self._database.write(lambda db: self._forget(db, ref))
+        self._database.write(lambda db: self._forget(db, ref), frees=True)
 
     def _forget(self, db: sqlite3.Connection, ref: str) -> None:
         db.execute("DELETE FROM ingests WHERE namespace = ? AND ref = ?", (self._namespace, ref))

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from pycontainerd.contracts import digests
 from pycontainerd.contracts.content import ContentInfo, IngestStatus
 from pycontainerd.contracts.errors import (
+    DISK_FULL,
     Aborted,
     AlreadyExists,
     FailedPrecondition,
@@ -186,5 +187,5 @@ class LocalWriter:
                 raise
             raise ResourceExhausted(
                 f"cannot {what} ingest {self._ref} at {self._offset} bytes: {exc.strerror}",
-                hint="free some disk space",
+                hint=DISK_FULL,
             ) from exc

@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 
+DISK_FULL = (
+    "the disk is full: removing images, containers, snapshots and content still works; then free some disk space or"
+    " run `ctr gc run`"
+)
+"""The hint of every error that comes of a full disk."""
+
+
 class ContainerdError(Exception):
     """A failure that a caller is told about.
 

@@ -51,4 +51,4 @@ class Numbers:
             db.execute("INSERT OR REPLACE INTO sequences VALUES (?, ?)", (self._name, last))
             return last
 
-        return self._database.write(take)
+        return self._database.write(take, frees=True)  # it needs no space, and a start on a full disk may need it

@@ -109,7 +109,7 @@ class ScopedImages:
                 raise NotFound(f"image {name!r} is {image.target.digest} by now, not {target.digest}")
             db.execute("DELETE FROM images WHERE namespace = ? AND name = ?", (self._namespace, name))
 
-        self._database.write(remove)
+        self._database.write(remove, frees=True)
         self._events.publish(self._namespace, ImageDelete(name))
 
     def _get(self, db: sqlite3.Connection, name: str) -> Image:

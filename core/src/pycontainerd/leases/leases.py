@@ -65,7 +65,7 @@ class ScopedLeases:
             if done.rowcount == 0:
                 raise NotFound(f"lease {id}: not found")
 
-        self._database.write(remove)
+        self._database.write(remove, frees=True)
 
     def list(self, filters: Sequence[str] = ()) -> Sequence[Lease]:
         wanted = parse(filters)
@@ -99,7 +99,7 @@ class ScopedLeases:
                 (self._namespace, id, resource.type, resource.id),
             )
 
-        self._database.write(remove)
+        self._database.write(remove, frees=True)
 
     def resources(self, id: str) -> Sequence[Resource]:  # noqa: A002
         def find(db: sqlite3.Connection) -> Sequence[Resource]:

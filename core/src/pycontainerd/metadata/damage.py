@@ -6,17 +6,13 @@ import os
 import sqlite3
 
 from pycontainerd.contracts.errors import (
+    DISK_FULL,
     ContainerdError,
     DataLoss,
     FailedPrecondition,
     Internal,
     ResourceExhausted,
     Unavailable,
-)
-
-DISK_FULL = (
-    "the disk is full: removing images, containers, snapshots and content still works; then free some disk space or"
-    " run `ctr gc run`"
 )
 
 _MEANING: dict[int, tuple[type[ContainerdError], str]] = {

@@ -18,11 +18,11 @@ from typing import Any, TypeVar
 
 import attrs
 
-from pycontainerd.contracts.errors import ContainerdError, Internal, ResourceExhausted, Unavailable
+from pycontainerd.contracts.errors import DISK_FULL, ContainerdError, Internal, ResourceExhausted, Unavailable
 
 from .ballast import Ballast
 from .connections import connect
-from .damage import DISK_FULL, explain, is_damage, primary_code
+from .damage import explain, is_damage, primary_code
 from .keeper import INTERVAL, Keeper
 from .recovery import open_checked
 

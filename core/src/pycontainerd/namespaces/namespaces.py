@@ -80,5 +80,5 @@ class Namespaces:
             if db.execute("DELETE FROM namespaces WHERE name = ?", (name,)).rowcount == 0:
                 raise NotFound(f"namespace {name!r}: not found")
 
-        self._database.write(remove)
+        self._database.write(remove, frees=True)
         self._events.publish(name, NamespaceDelete(name))

@@ -7,6 +7,7 @@ method takes, whether it streams, and whether its code is a coroutine or a plain
 from __future__ import annotations
 
 import asyncio
+import errno
 import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -16,7 +17,7 @@ from typing import Any
 import attrs
 from google.protobuf import descriptor_pool, message_factory
 
-from pycontainerd.contracts.errors import ContainerdError, Internal
+from pycontainerd.contracts.errors import DISK_FULL, ContainerdError, Internal, ResourceExhausted
 from pycontainerd.contracts.service import Call, RpcService
 
 log = logging.getLogger("containerd.rpc")
@@ -100,5 +101,7 @@ def as_containerd_error(exc: Exception, path: str) -> ContainerdError:
     if isinstance(exc, ContainerdError):
         log.debug("rpc failed", extra={"fields": {"method": path, "code": exc.code, "error": str(exc)}})
         return exc
+    if isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ResourceExhausted(f"{path.rpartition('/')[2]}: {exc}", hint=DISK_FULL)
     log.error("rpc failed unexpectedly", exc_info=exc, extra={"fields": {"method": path}})
     return Internal(f"{path}: {type(exc).__name__}: {exc}", hint="the daemon's log has the traceback")

@@ -121,7 +121,7 @@ class Records:
             db.execute("DELETE FROM snapshot_records WHERE id = ?", (record.id,))
             return record
 
-        return self._database.write(delete)
+        return self._database.write(delete, frees=True)
 
     def update(self, key: str, labels: Mapping[str, str], fieldpaths: Sequence[str]) -> SnapshotInfo:
         def change(db: sqlite3.Connection) -> SnapshotInfo:

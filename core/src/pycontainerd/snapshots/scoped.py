@@ -114,12 +114,12 @@ class ScopedSnapshotter:
         self._service.events.publish(self._scope.namespace, SnapshotCommit(key, name, self._name))
 
     def remove(self, key: str) -> None:
-        row = self._database.write(lambda db: self._table.delete(db, key))
+        row = self._database.write(lambda db: self._table.delete(db, key), frees=True)
         try:
             with contextlib.suppress(NotFound):  # it went in a crash between the two steps
                 self._backend.remove(row.name)
         except BaseException:
-            self._database.write(lambda db: self._table.insert(db, row))
+            self._database.write(lambda db: self._table.insert(db, row), frees=True)
             raise
         self._service.removed(self._name)
         self._service.events.publish(self._scope.namespace, SnapshotRemove(key, self._name))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from pycontainerd.contracts.database import Database
-from pycontainerd.contracts.errors import ContainerdError, InvalidArgument, NotFound
+from pycontainerd.contracts.errors import ContainerdError, DeadlineExceeded, InvalidArgument, NotFound, Unavailable
 from pycontainerd.contracts.events import EventBus
 from pycontainerd.contracts.numbers import Numbers
 from pycontainerd.contracts.scopes import in_scope
@@ -43,9 +43,8 @@ class Snapshots:
         self._why = why
         self._removed: list[Callable[[str], None]] = []
         self._finished: dict[str, Snapshotter] = {}
-        self._finishing = threading.Lock()
-        for name, backend in backends.items():
-            self._finish_commits(name, backend)
+        self._finishing: set[str] = set()
+        self._lock = threading.Lock()
 
     @property
     def default(self) -> str:
@@ -59,7 +58,7 @@ class Snapshots:
         if backend is None:
             # Not NotFound: a client that looks for a snapshot would take it for "no such snapshot" and go on.
             raise InvalidArgument(f"snapshotter not loaded: {name}: {self._why(name)}")
-        if self._finished.get(name) is not backend:  # it came after this service
+        if self._finished.get(name) is not backend:
             self._finish_commits(name, backend)
         return ScopedSnapshotter(self, scope, name, in_scope(backend, scope))
 
@@ -76,14 +75,25 @@ class Snapshots:
             callback(snapshotter)
 
     def _finish_commits(self, name: str, backend: Snapshotter) -> None:
-        """Bring commits that a crash interrupted to their end: where the back end has done its part, or never will."""
-        with self._finishing:
-            if self._finished.get(name) is backend:
-                return
-            self._finish(name, backend)
-            self._finished[name] = backend
+        """Bring commits that a crash interrupted to their end: where the back end has done its part, or never will.
 
-    def _finish(self, name: str, backend: Snapshotter) -> None:
+        At the back end's first use and not before: one that hangs is to hold up neither the start nor, by a lock, all
+        who come meanwhile.
+        """
+        with self._lock:
+            if name in self._finishing:
+                return
+            self._finishing.add(name)
+        try:
+            if self._finish(name, backend):
+                self._finished[name] = backend
+        finally:
+            with self._lock:
+                self._finishing.discard(name)
+
+    def _finish(self, name: str, backend: Snapshotter) -> bool:
+        """False: the back end did not answer, ask again."""
+        answered = True
         for table, plan in self.database.read(lambda db: plans(db, name)):
             try:
                 end = table.finish if _has(backend, plan.name) else table.drop_plan
@@ -91,6 +101,8 @@ class Snapshots:
             except ContainerdError as exc:
                 fields = {"snapshotter": name, "key": plan.key, "target": plan.target, "error": str(exc)}
                 log.warning("an interrupted commit of a snapshot stays open", extra={"fields": fields})
+                answered = answered and not isinstance(exc, (Unavailable, DeadlineExceeded))
+        return answered
 
 
 def _has(backend: Snapshotter, name: str) -> bool:

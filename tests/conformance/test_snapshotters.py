@@ -1,4 +1,4 @@
-"""The native and the overlay snapshotter, bare and as a namespace sees them, in the suite for all snapshotters."""
+"""The native, the overlay and the btrfs snapshotter, bare and as a namespace sees them, in the suite for all snapshotters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from pycontainerd.snapshots.native import NativeSnapshotter
 from pycontainerd.snapshots.records import RecordStore
 from pycontainerd.snapshots.snapshots import Snapshots
 from pycontainerd.sys.mount import remove_tree
+from pycontainerd.testing.filesystems import loop
 from pycontainerd.testing.snapshotters import SnapshotterSuite
+from pycontainerd_snapshotter_btrfs import place
+from pycontainerd_snapshotter_btrfs.snapshotter import BtrfsSnapshotter
 from pycontainerd_snapshotter_overlay import probe
 from pycontainerd_snapshotter_overlay.snapshotter import OverlaySnapshotter
 
@@ -69,5 +72,21 @@ class TestNamespacedOverlay(SnapshotterSuite):
         made = OverlaySnapshotter(area, RecordStore(database).records("overlayfs"), options=("index=off",))
         service = Snapshots({"overlayfs": made}, ("overlayfs",), database, NoEvents(), str)
         yield service.scoped(Scope("suite"), "")
+        made.close()
+        made.cleanup()
+
+
+@pytest.fixture(scope="module")
+def btrfs() -> Iterator[str]:
+    with loop("btrfs") as path:
+        yield path
+
+
+class TestBtrfs(SnapshotterSuite):
+    @pytest.fixture
+    def snapshotter(self, btrfs: str, database: SqliteDatabase) -> Iterator[Snapshotter]:
+        root = tempfile.mkdtemp(prefix="root-", dir=btrfs)
+        made = BtrfsSnapshotter(root, place.check(root), RecordStore(database).records("btrfs"))
+        yield made
         made.close()
         made.cleanup()

@@ -62,3 +62,9 @@ def umount2(target: str, flags: int = 0) -> None:
 def syncfs(fd: int) -> None:
     """syncfs(2): the whole file system ``fd`` is on."""
     check(_LIBC.syncfs(ctypes.c_int(fd)), "syncfs")
+
+
+def ioctl(fd: int, request: int, argument: bytearray, what: str) -> None:
+    """ioctl(2) with a structure, which the kernel may change. Unlike `fcntl.ioctl` it never holds the GIL."""
+    buffer = (ctypes.c_char * len(argument)).from_buffer(argument)
+    check(_LIBC.ioctl(ctypes.c_int(fd), ctypes.c_ulong(request), buffer), what)

@@ -14,8 +14,14 @@ PACKAGES = {
     "docker-registry": "docker-registry",
     "htpasswd": "apache2-utils",
     "openssl": "openssl",
+    "mkfs.btrfs": "btrfs-progs",
+    "mkfs.ext4": "e2fsprogs",
+    "mkfs.xfs": "xfsprogs",
+    "zfs": "zfs-fuse",
+    "zpool": "zfs-fuse",
+    "zfs-fuse": "zfs-fuse",
 }
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def root() -> None:
@@ -27,7 +33,7 @@ def root() -> None:
 def command(name: str) -> str:
     """The path of the system's executable ``name``; skips (under CI: fails) where there is none."""
     # Not the PATH of this process: a virtual environment has a ctr and a containerd of its own.
-    found = shutil.which(name, path=_PATH)
+    found = shutil.which(name, path=PATH)
     if found is None:
         missing(f"{name} is not installed (Debian's package {PACKAGES.get(name, name)}): packaging/setup.sh test")
     return found

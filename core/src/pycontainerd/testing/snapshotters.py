@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from pycontainerd.contracts.errors import AlreadyExists, ContainerdError, FailedPrecondition, InvalidArgument, NotFound
 from pycontainerd.contracts.snapshots import Kind, Snapshotter
-from pycontainerd.sys.mount import mounted
 
 from .snapshotters_files import SnapshotFiles
 
@@ -124,10 +124,10 @@ class SnapshotterSuite(SnapshotFiles):
         assert list(snapshotter.walk()) == []
 
     def test_a_removed_key_can_be_used_again(self, snapshotter: Snapshotter) -> None:
-        with mounted(snapshotter.prepare("a")) as root:
+        with self.mounted(snapshotter.prepare("a")) as root:
             open(os.path.join(root, "old"), "w").close()
         snapshotter.remove("a")
-        with mounted(snapshotter.prepare("a")) as root:
+        with self.mounted(snapshotter.prepare("a")) as root:
             assert os.listdir(root) == []
 
     def test_walk_gives_everything_and_what_it_gives_can_be_asked_for(self, snapshotter: Snapshotter) -> None:
@@ -173,8 +173,63 @@ class SnapshotterSuite(SnapshotFiles):
         with pytest.raises(InvalidArgument):
             snapshotter.update("a", {}, ["parent"])
 
+    def test_labels_of_views_and_committed_snapshots_change_too(self, snapshotter: Snapshotter) -> None:
+        self._stack(snapshotter)
+        for name in ("bottom", "v"):
+            before = snapshotter.stat(name)
+            assert dict(snapshotter.update(name, {"one": "1", "two": "2"}).labels) == {"one": "1", "two": "2"}
+            after = snapshotter.update(name, {"two": ""}, ["labels.two"])
+            assert dict(after.labels) == {"one": "1"}
+            assert (after.kind, after.parent, after.created_at) == (before.kind, before.parent, before.created_at)
+        with pytest.raises(InvalidArgument):
+            snapshotter.prepare("bad", "", {"key": "v" * 5000})
+        with pytest.raises(NotFound):
+            snapshotter.stat("bad")
+
+    def test_keys_may_have_any_characters(self, snapshotter: Snapshotter) -> None:
+        keys = ["with/slashes/../and dots", "blank and\ttab", "snowman ☃", "-o", "sha256:" + "a" * 64, "k" * 200]
+        for key in keys:
+            with self.mounted(snapshotter.prepare(key)) as root:
+                assert os.listdir(root) == []
+            snapshotter.commit(key + " committed", key)
+            snapshotter.view(key, key + " committed")
+        assert {info.name for info in snapshotter.walk()} == {*keys, *(key + " committed" for key in keys)}
+
+    def test_threads_do_not_get_into_each_others_way(self, snapshotter: Snapshotter) -> None:
+        snapshotter.prepare("a")
+        snapshotter.commit("base", "a")
+
+        def work(number: int) -> None:
+            for turn in range(3):
+                name = f"{number}-{turn}"
+                snapshotter.prepare(f"active {name}", "base")
+                snapshotter.usage(f"active {name}")
+                snapshotter.commit(f"committed {name}", f"active {name}")
+                snapshotter.view(f"view {name}", f"committed {name}")
+                list(snapshotter.walk(["kind==view"]))
+                snapshotter.remove(f"view {name}")
+                snapshotter.cleanup()
+                snapshotter.remove(f"committed {name}")
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(work, range(8)))
+        assert [info.name for info in snapshotter.walk()] == ["base"]
+
+    def test_of_those_who_want_one_key_one_gets_it(self, snapshotter: Snapshotter) -> None:
+        def work(_: int) -> bool:
+            try:
+                snapshotter.prepare("wanted")
+            except AlreadyExists:
+                return False
+            return True
+
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(work, range(8))) == 1
+        with self.mounted(snapshotter.mounts("wanted")) as root:
+            assert os.listdir(root) == []
+
     def test_usage_is_what_a_snapshot_adds(self, snapshotter: Snapshotter) -> None:
-        with mounted(snapshotter.prepare("a")) as root:
+        with self.mounted(snapshotter.prepare("a")) as root:
             empty = snapshotter.usage("a")
             with open(os.path.join(root, "file"), "wb") as file:
                 file.write(os.urandom(1 << 20))
@@ -204,12 +259,12 @@ class SnapshotterSuite(SnapshotFiles):
             snapshotter.commit("d", "c", parent="bottom")
 
     def test_cleanup_takes_nothing_that_is_in_use(self, snapshotter: Snapshotter) -> None:
-        with mounted(snapshotter.prepare("a")) as root:
+        with self.mounted(snapshotter.prepare("a")) as root:
             open(os.path.join(root, "file"), "w").close()
         snapshotter.prepare("gone")
         snapshotter.remove("gone")
         snapshotter.cleanup()
-        with mounted(snapshotter.mounts("a")) as root:
+        with self.mounted(snapshotter.mounts("a")) as root:
             assert os.listdir(root) == ["file"]
 
     def test_closing_twice_is_fine(self, snapshotter: Snapshotter) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import pytest
 
 from pycontainerd.contracts.snapshots import Snapshotter
+from pycontainerd.contracts.types import Mount
 from pycontainerd.sys.mount import mounted
 
 Change = Callable[[str], None]
@@ -53,34 +55,37 @@ class SnapshotFiles:
         """A fresh snapshotter with nothing in it, to be given by the subclass."""
         raise NotImplementedError("a subclass gives the fixture «snapshotter»")
 
-    @staticmethod
-    def _layers(snapshotter: Snapshotter, *changes: Change) -> str:
+    def mounted(self, mounts: Sequence[Mount]) -> AbstractContextManager[str]:
+        """Mount them for the time of a ``with``, which gets the path. For a subclass whose mounts need help from outside."""
+        return mounted(mounts)
+
+    def _layers(self, snapshotter: Snapshotter, *changes: Change) -> str:
         parent = ""
         for number, change in enumerate(changes):
-            with mounted(snapshotter.prepare(f"active-{number}", parent)) as root:
+            with self.mounted(snapshotter.prepare(f"active-{number}", parent)) as root:
                 change(root)
             snapshotter.commit(f"layer-{number}", f"active-{number}")
             parent = f"layer-{number}"
         return parent
 
     def _shown(self, snapshotter: Snapshotter, top: str) -> dict[str, str]:
-        with mounted(snapshotter.view("shown", top)) as root:
+        with self.mounted(snapshotter.view("shown", top)) as root:
             found = tree(root)
-        with mounted(snapshotter.prepare("shown-active", top)) as root:
+        with self.mounted(snapshotter.prepare("shown-active", top)) as root:
             assert tree(root) == found
         return found
 
     def test_an_empty_snapshot_has_nothing_in_it(self, snapshotter: Snapshotter) -> None:
-        with mounted(snapshotter.prepare("a")) as root:
+        with self.mounted(snapshotter.prepare("a")) as root:
             assert os.listdir(root) == []
 
     def test_changes_stay_in_the_snapshot_that_made_them(self, snapshotter: Snapshotter) -> None:
         top = self._layers(snapshotter, lambda root: write(root, "f", "lower"))
         for key in ("one", "two"):
-            with mounted(snapshotter.prepare(key, top)) as root:
+            with self.mounted(snapshotter.prepare(key, top)) as root:
                 assert tree(root) == {"f": "lower"}
                 write(root, "f", key)
-        with mounted(snapshotter.mounts("one")) as root:
+        with self.mounted(snapshotter.mounts("one")) as root:
             assert tree(root) == {"f": "one"}
         assert self._shown(snapshotter, top) == {"f": "lower"}
 
@@ -131,11 +136,33 @@ class SnapshotFiles:
             os.chmod(os.path.join(root, "d/f"), 0o4711)
 
         top = self._layers(snapshotter, lambda root: write(root, "d/f", "1"), change)
-        with mounted(snapshotter.view("v", top)) as root:
+        with self.mounted(snapshotter.view("v", top)) as root:
             found = os.stat(os.path.join(root, "d"))
             assert (found.st_uid, found.st_gid) == (1, 2)
             found = os.stat(os.path.join(root, "d/f"))
             assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (3, 4, 0o4711)
+
+    def test_owners_of_directories_hold_through_layers_that_do_not_touch_them(self, snapshotter: Snapshotter) -> None:
+        def first(root: str) -> None:
+            write(root, "home/one/f", "1")
+            os.chown(os.path.join(root, "home/one"), 1001, 1001)
+            os.symlink("one", os.path.join(root, "home/link"))
+            os.lchown(os.path.join(root, "home/link"), 1002, 1003)
+
+        def second(root: str) -> None:
+            write(root, "home/two/f", "2")
+            os.chown(os.path.join(root, "home/two"), 2001, 2001)
+            os.chmod(os.path.join(root, "home/two"), 0o700)
+
+        top = self._layers(snapshotter, first, second, lambda root: write(root, "home/one/g", "3"))
+        with self.mounted(snapshotter.prepare("a", top)) as root:
+            found = {name: os.lstat(os.path.join(root, "home", name)) for name in ("one", "two", "link")}
+        assert {name: (one.st_uid, one.st_gid) for name, one in found.items()} == {
+            "one": (1001, 1001),
+            "two": (2001, 2001),
+            "link": (1002, 1003),
+        }
+        assert stat.S_IMODE(found["two"].st_mode) == 0o700
 
     def test_owner_and_mode_of_the_root_directory_are_kept(self, snapshotter: Snapshotter) -> None:
         def change(root: str) -> None:
@@ -144,12 +171,12 @@ class SnapshotFiles:
 
         top = self._layers(snapshotter, change, lambda root: write(root, "f", "1"))
         for mounts in (snapshotter.view("v", top), snapshotter.prepare("p", top)):
-            with mounted(mounts) as root:
+            with self.mounted(mounts) as root:
                 found = os.stat(root)
                 assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (5, 6, 0o750)
 
     def test_the_root_directory_can_be_read_by_everybody(self, snapshotter: Snapshotter) -> None:
-        with mounted(snapshotter.prepare("a")) as root:
+        with self.mounted(snapshotter.prepare("a")) as root:
             assert stat.S_IMODE(os.stat(root).st_mode) == 0o755
 
     def test_links_attributes_and_times_are_kept(self, snapshotter: Snapshotter) -> None:
@@ -162,7 +189,7 @@ class SnapshotFiles:
             os.utime(os.path.join(root, "f"), (1000, 2000))
 
         top = self._layers(snapshotter, fill, lambda root: write(root, "other", ""))
-        with mounted(snapshotter.prepare("a", top)) as root:
+        with self.mounted(snapshotter.prepare("a", top)) as root:
             found = os.stat(os.path.join(root, "f"))
             assert (found.st_nlink, found.st_mtime) == (2, 2000)
             assert found.st_ino == os.stat(os.path.join(root, "hard")).st_ino
@@ -174,7 +201,7 @@ class SnapshotFiles:
         top = self._layers(snapshotter, lambda root: write(root, "f", "1"), lambda root: write(root, "g", "1"))
         for number, name in enumerate(("", "layer-0", top)):
             with (
-                mounted(snapshotter.view(f"v{number}", name)) as root,
+                self.mounted(snapshotter.view(f"v{number}", name)) as root,
                 pytest.raises(OSError, match="Read-only"),
             ):
                 write(root, "new", "2")

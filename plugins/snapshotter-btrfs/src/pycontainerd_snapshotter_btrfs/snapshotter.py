@@ -1,0 +1,104 @@
+"""Snapshots as btrfs subvolumes, in the Go containerd's layout: ``<root>/{active,view,snapshots}/<id>``.
+
+An active snapshot is a writable subvolume, a view and a committed one are read-only. Committing takes a read-only
+snapshot of the active one, with all its data on the disk, and deletes that.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+from pycontainerd.contracts.errors import ContainerdError, FailedPrecondition, NotFound, NotImplemented
+from pycontainerd.contracts.quoting import quote
+from pycontainerd.contracts.snapshots import Kind, SnapshotRecord, SnapshotRecords, Usage
+from pycontainerd.contracts.types import EMPTY, Mount
+from pycontainerd.sys.snapbase import RecordedSnapshotter
+from pycontainerd.sys.snapdirs import SnapshotDirs
+
+from . import subvolumes
+
+_FOLDERS = {Kind.ACTIVE: "active", Kind.VIEW: "view", Kind.COMMITTED: "snapshots"}
+
+
+class BtrfsSnapshotter(RecordedSnapshotter):
+    """See `contracts.snapshots.Snapshotter`. ``device`` is what the file system of ``root`` is mounted from."""
+
+    def __init__(self, root: str, device: str, records: SnapshotRecords) -> None:
+        super().__init__(records)
+        self._device = device
+        self._dirs = {
+            kind: SnapshotDirs(
+                os.path.join(root, folder), records, kinds=frozenset((kind,)), delete=subvolumes.delete, sync=True
+            )
+            for kind, folder in _FOLDERS.items()
+        }
+
+    def commit(self, name: str, key: str, labels: Mapping[str, str] = EMPTY, *, parent: str = "") -> None:
+        record = self._records.get(key)
+        if record.kind is not Kind.ACTIVE:
+            raise FailedPrecondition(f"snapshot {quote(key)} is not active but {record.kind.name.lower()}")
+        if parent and not record.parents:
+            raise NotImplemented(
+                f"cannot put snapshot {quote(key)} on parent {quote(parent)}: a btrfs snapshot has all its files in it",
+                hint="prepare it on its parent",
+            )
+        active = self._path(record)
+        with self._dirs[Kind.COMMITTED].make(record.id, None) as aside:
+            subvolumes.snapshot(active, aside, read_only=True)
+            usage = subvolumes.usage(aside, self._since(record))
+            with self._dirs[Kind.ACTIVE].remove(record.id):
+                self._records.commit(key, name, usage, labels, parent)
+
+    def remove(self, key: str) -> None:
+        record = self._records.removable(key)
+        with self._dirs[record.kind].remove(record.id):
+            self._records.remove(key)
+
+    def cleanup(self) -> None:
+        failure: ContainerdError | None = None
+        for folder in self._dirs.values():
+            try:
+                folder.cleanup()
+            except ContainerdError as exc:
+                failure = exc
+        if failure is not None:
+            raise failure
+
+    def close(self) -> None:
+        for folder in self._dirs.values():
+            folder.close()
+
+    def _make(self, kind: Kind, key: str, parent: str, labels: Mapping[str, str]) -> SnapshotRecord:
+        planned = self._records.reserve(key, parent)
+        with self._dirs[kind].make(planned.id, None) as path:
+            if planned.parents:
+                self._snapshot_parent(planned.parents[0], path, kind)
+            else:
+                subvolumes.create(path, 0o755)
+            return self._records.create(kind, key, parent, labels, id=planned.id)
+
+    def _snapshot_parent(self, number: int, path: str, kind: Kind) -> None:
+        source = self._dirs[Kind.COMMITTED].path(number)
+        if not subvolumes.is_subvolume(source):
+            raise NotFound(
+                f"the subvolume {source} of the parent snapshot is gone",
+                hint="remove the snapshots on it and unpack the image again",
+            )
+        subvolumes.snapshot(source, path, read_only=kind is Kind.VIEW)
+
+    def _mounts(self, record: SnapshotRecord) -> Sequence[Mount]:
+        options = [f"subvolid={subvolumes.info(self._path(record)).id}"]
+        if record.kind is Kind.VIEW:
+            options.append("ro")
+        return (Mount("btrfs", self._device, options=tuple(options)),)
+
+    def _measure(self, record: SnapshotRecord) -> Usage:
+        return subvolumes.usage(self._path(record), self._since(record))
+
+    def _since(self, record: SnapshotRecord) -> int:
+        """The transaction that the active snapshot's own files are newer than; all are its own where it has no parent."""
+        return subvolumes.info(self._path(record)).made if record.parents else 0
+
+    def _path(self, record: SnapshotRecord) -> str:
+        return self._dirs[record.kind].path(record.id)

@@ -1,0 +1,55 @@
+"""A whole daemon on other snapshotters than the default: an image is unpacked, a container runs, and nothing is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from pycontainerd.testing import needs
+from pycontainerd.testing.client import OURS, Ctr, eventually
+from pycontainerd.testing.daemon import Daemon
+from pycontainerd.testing.filesystems import loop
+from pycontainerd.testing.plugin import IMAGE
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture(scope="module")
+def btrfs() -> Iterator[str]:
+    with loop("btrfs") as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def daemon(btrfs: str) -> Iterator[Daemon]:
+    needs.command("runc")
+    config = f'[plugins."io.containerd.snapshotter.v1.btrfs"]\nroot_path = "{btrfs}/snapshots"\n'
+    with Daemon.ours(config=config) as daemon:
+        yield daemon
+
+
+def test_a_container_runs_on_btrfs_and_its_changes_are_a_layer(daemon: Daemon, btrfs: str, image_archive: str) -> None:
+    ctr = Ctr(OURS, daemon.address)
+    ctr("images", "import", "--snapshotter", "btrfs", image_archive)
+    name = f"c-{uuid.uuid4().hex[:8]}"
+    script = "echo changed > /file; cat /file"
+    assert ctr("run", "--snapshotter", "btrfs", IMAGE, name, "/bin/sh", "-c", script) == "changed\n"
+    assert len(os.listdir(f"{btrfs}/snapshots/active")) == 1
+    layer = ctr("snapshots", "--snapshotter", "btrfs", "diff", "--keep", name).strip()
+    assert layer.startswith("sha256:")
+    usage = json.loads(ctr("snapshots", "--snapshotter", "btrfs", "usage", "-o", "json", name))
+    assert usage[0]["inodes"] >= 1
+    ctr("containers", "rm", name)
+    eventually(lambda: os.listdir(f"{btrfs}/snapshots/active") == [], "the container's subvolume is gone", 10)
+
+
+def test_a_snapshotter_that_cannot_work_says_why(daemon: Daemon) -> None:
+    with Daemon.ours() as other:
+        said = Ctr(OURS, other.address)("plugins", "why", "io.containerd.snapshotter.v1.btrfs", check=False)
+    assert "skipped" in said
+    assert "need a btrfs" in said
+    assert "root_path" in said

@@ -11,6 +11,7 @@ from typing import Any
 import tomli
 
 from .document import Document, Finding, Path, lookup, plain
+from .hooks import migrated
 from .lines import key_lines, line_of
 from .migrations import LATEST, migrate, rename_aliases
 from .records import CONF_D, DEFAULT_PATH, ConfigError, Layer, Settings
@@ -57,7 +58,7 @@ def read_layers(path: str = "", on_error: OnError | None = None) -> list[Layer]:
         if layer is not None:
             layers.append(layer)
             pending.extend(_imports(layer, raising))
-    return layers
+    return migrated(layers)
 
 
 def merge(layers: Iterable[Layer]) -> Settings:

@@ -7,6 +7,7 @@ import tomli
 
 from . import toml
 from .document import Document, Path, leaves
+from .hooks import migrated
 from .lines import key_lines
 from .loader import merge
 from .migrations import LATEST, migrate
@@ -35,7 +36,7 @@ def prove(layers: list[Layer], place: int, text: str) -> None:
     old = layers[place]
     raw = Document(tomli.loads(text), {path: f"{old.path}:{line}" for path, line in key_lines(text).items()})
     new = old._replace(version=LATEST, text=text, raw=raw, document=migrate(raw, LATEST))
-    before, after = merge(layers), merge([*layers[:place], new, *layers[place + 1 :]])
+    before, after = merge(layers), merge(migrated([*layers[:place], new, *layers[place + 1 :]]))
     different = difference(before, after)
     if different:
         raise ConfigError(f"{old.path}: the migrated file would not mean the same: {different}")

@@ -17,6 +17,8 @@ from pycontainerd.contracts.filters import Filter, parse
 from pycontainerd.contracts.service import validate_identifier
 from pycontainerd.contracts.types import AnyValue, now
 
+from .taps import Taps
+
 BACKLOG = 16384  # events a subscriber may be behind
 MAX_TOPIC = 1024  # characters
 
@@ -30,11 +32,19 @@ def _opaque(_value: AnyValue) -> None:
 class Exchange:
     """`contracts.events.EventBus`; subscriptions are iterated on ``loop``.
 
-    ``decode`` opens an encoded event for filters on its fields (None: a type it does not know).
+    ``decode`` opens an encoded event for filters on its fields (None: a type it does not know). ``taps`` get every event.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, decode: Decode = _opaque, *, backlog: int = BACKLOG) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        decode: Decode = _opaque,
+        *,
+        backlog: int = BACKLOG,
+        taps: Taps | None = None,
+    ) -> None:
         self._loop = loop
+        self._taps = taps
         self._decode = decode
         self._backlog = backlog
         self._subscribers: set[Subscriber] = set()
@@ -55,7 +65,14 @@ class Exchange:
         fields = _Fields(envelope, self._decode)
         with self._lock:
             # Under the lock, so that all subscribers see one order; nothing in here waits.
+            if self._taps is not None:
+                self._taps.offer(envelope)
             self._subscribers -= {one for one in self._subscribers if not one.offer(envelope, fields)}
+
+    def close(self) -> None:
+        """Let go of the taps."""
+        if self._taps is not None:
+            self._taps.close()
 
     def screen(self, admit: Callable[[Envelope], bool]) -> None:
         self._screens.append(admit)

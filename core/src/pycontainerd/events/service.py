@@ -10,9 +10,10 @@ import attrs
 from google.protobuf.any_pb2 import Any
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
-from pycontainerd.api.anys import pack, to_any, unpack
-from pycontainerd.api.convert import moment, mount_messages, timestamp
+from pycontainerd.api.anys import pack, to_any, to_record, unpack
+from pycontainerd.api.convert import moment, mount_messages, mount_records, timestamp
 from pycontainerd.api.events import (
     container_pb2,
     content_pb2,
@@ -24,7 +25,7 @@ from pycontainerd.api.events import (
 )
 from pycontainerd.api.services.events.v1 import events_pb2 as pb
 from pycontainerd.api.services.ttrpc.events.v1 import events_pb2 as ttrpc_pb
-from pycontainerd.api.types import event_pb2
+from pycontainerd.api.types import event_pb2, mount_pb2
 from pycontainerd.contracts import events as records
 from pycontainerd.contracts.errors import InvalidArgument
 from pycontainerd.contracts.events import Envelope, EventBus
@@ -127,9 +128,41 @@ def _value(value: object) -> object:
     return event_message(value) if type(value) in _NESTED else value
 
 
+def opened(envelope: Envelope) -> Envelope:
+    """``envelope`` with the record of its event, where that came encoded and is one of `contracts.events`."""
+    event = envelope.event
+    message = decode(event) if isinstance(event, AnyValue) else None
+    kind = _RECORDS.get(type(message)) if message is not None else None
+    return envelope if kind is None else attrs.evolve(envelope, event=_record(kind, message))
+
+
+def _record(kind: type, message: AnyType) -> object:
+    known = message.DESCRIPTOR.fields_by_name
+    names = [field.name for field in attrs.fields(kind) if field.name in known]
+    return kind(**{name: _python(getattr(message, name), message, name) for name in names})
+
+
+def _python(value: AnyType, message: Message, name: str) -> object:
+    """A field's value as records have it."""
+    if isinstance(value, Timestamp):
+        return moment(value)
+    if isinstance(value, Any):
+        return to_record(value)
+    if isinstance(value, Message):
+        kind = _RECORDS.get(type(value))
+        return _record(kind, value) if kind is not None and message.HasField(name) else None
+    field = message.DESCRIPTOR.fields_by_name[name]
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        return dict(value)
+    if field.message_type is not None and field.message_type is mount_pb2.Mount.DESCRIPTOR:
+        return mount_records(value)
+    return value
+
+
 def _kinds() -> Mapping[type, type[Message]]:
     by_name = {name: getattr(module, name) for module in _MODULES for name in module.DESCRIPTOR.message_types_by_name}
     return {**{record: by_name[record.__name__] for record in records.TOPICS}, **_NESTED}
 
 
 _KINDS = _kinds()
+_RECORDS: Mapping[type[Message], type] = {message: record for record, message in _KINDS.items()}

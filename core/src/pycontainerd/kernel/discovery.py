@@ -15,10 +15,15 @@ from typing import Any
 
 import attrs
 
-from .errors import DuplicatePluginError, RegistrationError
-from .registration import Registration, name_in
+from .errors import DuplicatePluginError, RegistrationError, Skip
+from .registration import Registration, name_in, split_uri
 
 GROUP = "pycontainerd.plugins"
+# Plugins that others import, and who; the kernel lists them and leaves them alone.
+ELSEWHERE: Mapping[str, str] = {
+    "io.containerd.ctr.v1": "it is a command of ctr, which imports it when it is called",
+    "io.containerd.config-migration.v1": "it is imported with the configuration, not by the daemon's kernel",
+}
 
 
 @attrs.frozen
@@ -35,6 +40,17 @@ class Found:
     error: BaseException | None = None
     import_seconds: float = 0.0
     made_of: object = None
+
+
+@attrs.frozen
+class Module:
+    """What an entry point of one of the types in `ELSEWHERE` leads to: ``loaded``, or nothing and ``error``."""
+
+    uri: str
+    distribution: str
+    version: str
+    loaded: object = None
+    error: BaseException | None = None
 
 
 class _TimedEntryPoint:
@@ -63,8 +79,49 @@ def discover(disabled: Collection[str] = (), group: str = GROUP) -> Mapping[str,
     :raises DuplicatePluginError: one URI comes from two distributions.
     """
     points = _points(group)
-    loaded, failures = _load([point for name, point in points.items() if not name_in(disabled, name)], group)
+    ours = [point for name, point in points.items() if not name_in(disabled, name) and not _elsewhere(name)]
+    loaded, failures = _load(ours, group)
+    for uri in points:
+        if _elsewhere(uri) and not name_in(disabled, uri):
+            try:
+                loaded[uri] = _listed(uri)
+            except RegistrationError as exc:
+                failures[uri] = exc
     return {uri: _found(point, loaded.get(uri), failures.get(uri)) for uri, point in points.items()}
+
+
+def installed(type: str, group: str = GROUP) -> list[str]:  # noqa: A002 - the field's name
+    """The URIs of the installed plugins of ``type``. Nothing is imported.
+
+    :raises DuplicatePluginError: one URI comes from two distributions.
+    """
+    return [uri for uri in _points(group) if uri.startswith(f"{type}.")]
+
+
+def modules(uris: Collection[str], group: str = GROUP) -> Mapping[str, Module]:
+    """Import installed plugins that do not belong to the kernel (see `ELSEWHERE`)."""
+    points = {uri: point for uri, point in _points(group).items() if uri in uris}
+    loaded, failures = _load(list(points.values()), group)
+    return {uri: Module(uri, *_dist(point), loaded.get(uri), failures.get(uri)) for uri, point in points.items()}
+
+
+def _elsewhere(uri: str) -> str:
+    """Who imports the plugin instead of the kernel, "" for the kernel's own."""
+    return next((who for type_, who in ELSEWHERE.items() if uri.startswith(f"{type_}.")), "")
+
+
+def _listed(uri: str) -> Registration:
+    """A stand-in for what is imported elsewhere, so that the report has a row for it like for any other.
+
+    :raises RegistrationError: its entry point's name is no plugin URI.
+    """
+    who = _elsewhere(uri)
+
+    async def skip(_context: object) -> None:
+        raise Skip(who)
+
+    type_, id_ = split_uri(uri)
+    return Registration(type=type_, id=id_, init=skip)
 
 
 def _points(group: str) -> dict[str, _TimedEntryPoint]:

@@ -15,6 +15,7 @@ from . import bundle as bundles
 from . import convert, endpoint
 from .bundle import Bundle
 from .deletion import Undertaker
+from .edits import SpecEdits
 from .endpoint import Endpoint
 from .journal import Journal
 from .launcher import Launchers, shim_process
@@ -35,6 +36,7 @@ class Creator:
     launchers: Launchers
     undertaker: Undertaker
     log: Logger
+    edits: SpecEdits = attrs.Factory(SpecEdits)
 
     async def create(self, task: Task, creation: TaskCreation) -> int:
         """The pid of the container's first process; ``task`` is live then. When it fails, ``task`` is gone."""
@@ -51,6 +53,7 @@ class Creator:
 
     async def _create(self, task: Task, creation: TaskCreation) -> None:
         launcher = self.launchers.find(creation.runtime)
+        creation = await self.edits.edited(task.namespace, creation)
         bundle = await asyncio.to_thread(bundles.create, self.root, self.state, task.namespace, task.id, creation.spec)
         task.bundle = bundle
         task.journal = Journal(bundle)

@@ -34,6 +34,7 @@ from pycontainerd.kernel.context import Logger
 from . import convert, recovery
 from .creation import Creator
 from .deletion import Undertaker
+from .edits import SpecEdits
 from .launcher import KILLED, Launchers
 from .screen import admits
 from .table import Table
@@ -47,14 +48,22 @@ T = TypeVar("T")
 class TaskManager:
     """Make it on the event loop; `recover` it, use it, `close` it there."""
 
-    def __init__(self, root: str, state: str, launchers: Launchers, events: EventBus, log: Logger) -> None:
+    def __init__(
+        self,
+        root: str,
+        state: str,
+        launchers: Launchers,
+        events: EventBus,
+        log: Logger,
+        edits: SpecEdits | None = None,
+    ) -> None:
         self._table = Table()
         self._log = log
         self._root = root
         self._state = state
         self._launchers = launchers
         self._undertaker = Undertaker(self._table, events, log)
-        self._creator = Creator(root, state, launchers, self._undertaker, log)
+        self._creator = Creator(root, state, launchers, self._undertaker, log, edits or SpecEdits())
         self._events = events
         events.screen(lambda envelope: admits(self._table, envelope))
 

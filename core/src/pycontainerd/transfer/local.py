@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pycontainerd.contracts import media_types
 from pycontainerd.contracts.content import ContentService, ContentStore
 from pycontainerd.contracts.errors import Aborted, InvalidArgument, NotFound
+from pycontainerd.contracts.hooks import Candidate
 from pycontainerd.contracts.images import Image, ImageService
 from pycontainerd.contracts.leases import LeaseService
 from pycontainerd.contracts.manifests import Index
@@ -29,6 +30,7 @@ from .naming import Store
 from .progress import Event, Tell, Tracker
 from .pull import Puller, _shielded
 from .push import Pusher
+from .verify import Verifiers
 
 if TYPE_CHECKING:
     from pycontainerd.registry.client import Registry
@@ -49,7 +51,9 @@ class LocalTransfer:
         leases: LeaseService,
         unpacker: Unpacker,
         config: TransferConfig,
+        verifiers: Verifiers,
     ) -> None:
+        self._verifiers = verifiers
         self._content = content
         self._images = images
         self._leases = leases
@@ -76,6 +80,7 @@ class LocalTransfer:
         what = f"OCI Registry ({name})"
         tell(Event(f"Resolving from {what}"))
         target = await registry.resolve()
+        await self._verifiers.verify(Candidate(scope.namespace, name, target))
         tell(Event(f"Pulling from {what}"))
         tell(Event("fetching image content", name, descriptor=target))
         async with self._leased(scope) as scoped:

@@ -22,6 +22,7 @@ _STREAMING = "io.containerd.streaming.v1.manager"
 
 async def _local(ctx: Context[TransferConfig]) -> LocalTransfer:
     from .local import LocalTransfer
+    from .verify import Verifiers
 
     return LocalTransfer(
         ctx.by_id(_CONTENT),
@@ -29,6 +30,7 @@ async def _local(ctx: Context[TransferConfig]) -> LocalTransfer:
         ctx.single(_LEASES),
         ctx.single(_UNPACK),
         ctx.config,
+        Verifiers.in_daemon(ctx),
     )
 
 

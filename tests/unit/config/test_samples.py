@@ -105,12 +105,10 @@ def test_a_migrated_sample_means_the_same_and_keeps_its_comments(name, write):
     assert tomli.loads(rewrite(again[0])) == tomli.loads(text)
 
 
-@pytest.fixture(params=["/usr/bin/containerd", os.environ.get("GO_CONTAINERD", "")])
+@pytest.fixture(params=dict.fromkeys(["/usr/bin/containerd", os.environ.get("GO_CONTAINERD") or "/usr/bin/containerd"]))
 def go_default(request):
     """What ``containerd config default`` prints: of the distribution's, and of the one that GO_CONTAINERD names."""
     binary = request.param
-    if not binary:
-        pytest.skip("GO_CONTAINERD names no second containerd")
     if not os.path.exists(binary):
         if os.environ.get("CI"):
             pytest.fail("the Go containerd is missing: run packaging/setup.sh test")

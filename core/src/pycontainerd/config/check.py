@@ -147,7 +147,7 @@ def _unknown(path: Path, table: Mapping[str, Any], config: type[Any] | None, lay
         elif path or key not in REMOVED:
             near = difflib.get_close_matches(snake(key), [*fields, *(() if path else LISTENERS)], n=1)
             hint = f"did you mean {near[0]}?" if near else "" if fields else f"{dotted(path)} takes no keys"
-            if path and key in GO_KEYS.get(path[1], ()):
+            if len(path) == 2 and key in GO_KEYS.get(path[1], ()):
                 yield Finding("note", where, f"{dotted(document.name(here))} {NOT_OURS}")
             else:
                 yield Finding("warning", where, f"unknown key {dotted(document.name(here))}", hint)

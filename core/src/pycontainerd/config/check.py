@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -15,6 +15,7 @@ from .keys import NO_EFFECT, REMOVED, Main, defaults
 from .loader import file_version, merge, read_layers
 from .migrations import LISTENERS as MOVED
 from .plugins import GO_KEYS, NOT_OURS, Plugins, installed
+from .proxies import read
 from .records import ConfigError, Layer, Settings
 from .typed import build, snake
 
@@ -32,12 +33,15 @@ def check(path: str = "") -> tuple[list[Finding], Settings]:
     except ConfigError:
         disabled = {}  # reported below as a wrong type
     plugins = installed(disabled)
+    proxies = read(settings.values.get("proxy_plugins"), settings.where, plugins.installed)
+    everything = attrs.evolve(plugins, configs={**plugins.configs, **{proxy.uri: None for proxy in proxies}})
     for layer in layers:
         findings.extend(layer.document.findings)
         findings.extend(_file(layer, layers[0]))
         findings.extend(_main(layer))
         findings.extend(_plugins(layer, plugins))
-    findings.extend(_listed(settings, plugins))
+        findings.extend(_proxies(layer, plugins.installed))
+    findings.extend(_listed(settings, everything))
     findings.extend(_addresses(settings))
     return _sorted(findings, [layer.path for layer in layers]), settings
 
@@ -67,6 +71,8 @@ def _main(layer: Layer) -> Iterator[Finding]:
         found.append(Finding("error", document.where(path) or layer.path, f"{dotted(document.name(path))} {message}"))
 
     known = {name: value for name, value in table.items() if name not in LISTENERS}
+    if isinstance(known.get("proxy_plugins"), Mapping):
+        del known["proxy_plugins"]  # looked at by `_proxies`
     build(Main, known, (), report)
     yield from found
     yield from _unknown((), known, Main, layer)
@@ -80,6 +86,13 @@ def _main(layer: Layer) -> Iterator[Finding]:
     for name in NO_EFFECT:
         if name in table and table[name] and table[name] != ours[name]:
             yield Finding("note", document.where((name,)), f"{name} has no effect on this daemon")
+
+
+def _proxies(layer: Layer, taken: Collection[str]) -> Iterator[Finding]:
+    document = layer.document
+    for proxy in read(document.values.get("proxy_plugins"), lambda path: document.where(path) or layer.path, taken):
+        yield from proxy.errors
+        yield from proxy.warnings
 
 
 def _left_over(name: str, value: Any, layer: Layer) -> Iterator[Finding]:

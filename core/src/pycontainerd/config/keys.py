@@ -11,6 +11,9 @@ from typing import Any, Literal
 
 import attrs
 
+from pycontainerd.contracts import durations, platforms
+from pycontainerd.contracts.errors import InvalidArgument
+
 from .migrations import LATEST
 from .records import CONF_D, DEFAULT_ROOT, DEFAULT_STATE
 
@@ -19,6 +22,7 @@ def _doc(text: str) -> dict[str, str]:
     return {"doc": text}
 
 
+MAX_SOCKET = 107  # bytes in the path of a unix socket
 _NOT_YET = "For the Go containerd; it has no effect on this daemon."
 
 
@@ -45,17 +49,75 @@ class Cgroup:
     path: str = attrs.field(default="", metadata=_doc(f"The cgroup of the daemon. {_NOT_YET}"))
 
 
+def _socket(_instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
+    path = value.removeprefix("unix://")
+    if not path.startswith("/"):
+        raise ValueError(f"{attribute.name} must be the absolute path of a unix socket, not {value!r:.200}")
+    if len(path.encode()) > MAX_SOCKET:
+        raise ValueError(f"{attribute.name} must have at most {MAX_SOCKET} bytes, {value!r:.200} has more")
+
+
+def _platform(_instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
+    try:
+        platforms.parse(value or "linux")
+    except InvalidArgument as exc:
+        raise ValueError(f"{attribute.name} is not one: {exc}") from exc
+
+
+def _deadlines(_instance: object, attribute: attrs.Attribute[Any], value: Mapping[str, str]) -> None:
+    for name, text in value.items():
+        try:
+            seconds = durations.parse(text)
+        except InvalidArgument as exc:
+            raise ValueError(f"{attribute.name} has for {name} what is no duration: {exc}") from exc
+        if not 0 < seconds <= 86400:
+            raise ValueError(f"{attribute.name} must have durations above 0 and up to 24h, not {name} = {text!r:.200}")
+
+
+def _count(_instance: object, attribute: attrs.Attribute[Any], value: int) -> None:
+    if not 1 <= value <= 1000:
+        raise ValueError(f"{attribute.name} must be from 1 to 1000, not {value}")
+
+
 @attrs.frozen
 class ProxyPlugin:
     """A plugin in another process, reached over gRPC."""
 
-    type: Literal["snapshot", "content", "sandbox", "diff"] = attrs.field(
-        metadata=_doc("What it is: snapshot, content, sandbox or diff.")
+    type: Literal[
+        "snapshot",
+        "content",
+        "sandbox",
+        "diff",
+        "io.containerd.snapshotter.v1",
+        "io.containerd.content.v1",
+        "io.containerd.sandbox.controller.v1",
+        "io.containerd.differ.v1",
+    ] = attrs.field(metadata=_doc("What it is: snapshot, content, sandbox or diff."))
+    address: str = attrs.field(validator=_socket, metadata=_doc("Its unix socket."))
+    platform: str = attrs.field(
+        default="", validator=_platform, metadata=_doc("The platform it serves. Empty: this machine's.")
     )
-    address: str = attrs.field(metadata=_doc("Its unix socket."))
-    platform: str = attrs.field(default="", metadata=_doc("The platform it serves. Empty: this machine's."))
     exports: dict[str, str] = attrs.field(factory=dict, metadata=_doc("What introspection tells of it."))
     capabilities: list[str] = attrs.field(factory=list, metadata=_doc("What it can do, in the words of its type."))
+    snapshotter: str = attrs.field(
+        default="", metadata=_doc("What the other side calls the snapshotter. Empty: as the plugin is called here.")
+    )
+    namespace: str = attrs.field(
+        default="",
+        metadata=_doc("The namespace in which all calls are made. Empty: each is made in its caller's."),
+    )
+    timeouts: dict[str, str] = attrs.field(
+        factory=dict,
+        validator=_deadlines,
+        metadata=_doc(
+            "Deadlines by the RPC's name, such as Remove; connect is for connecting, default for the others."
+        ),
+    )
+    max_calls: int = attrs.field(
+        default=16,
+        validator=_count,
+        metadata=_doc("How many calls may be under way at once; of each RPC, half of them."),
+    )
 
 
 @attrs.frozen
@@ -89,7 +151,7 @@ class Main:
     debug: Debug = attrs.field(factory=Debug)
     cgroup: Cgroup = attrs.field(factory=Cgroup)
     proxy_plugins: dict[str, ProxyPlugin] = attrs.field(
-        factory=dict, metadata=_doc(f"Plugins in other processes, by id. {_NOT_YET}")
+        factory=dict, metadata=_doc("Plugins in other processes, by id.")
     )
     timeouts: dict[str, str] = attrs.field(factory=dict, metadata=_doc(f"Deadlines by name, such as 2s. {_NOT_YET}"))
     stream_processors: dict[str, StreamProcessor] = attrs.field(
@@ -97,7 +159,7 @@ class Main:
     )
 
 
-NO_EFFECT = ("temp", "oom_score", "cgroup", "proxy_plugins")
+NO_EFFECT = ("temp", "oom_score", "cgroup")
 # Keys of older files that are taken without a word when they hold nothing.
 REMOVED: Mapping[str, str] = {
     "plugin_dir": "plugins are Python packages here: install them, and they are found",

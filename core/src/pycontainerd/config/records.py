@@ -105,7 +105,7 @@ class Settings:
         """
         for _ in (self.root, self.state, self.address, self.ttrpc_address, self.disabled, self.required):
             pass
-        for table in ("plugins", "debug", "grpc", "ttrpc", "metrics"):
+        for table in ("plugins", "proxy_plugins", "debug", "grpc", "ttrpc", "metrics"):
             self.get(table, kind=Mapping, default={})
         for key in ("level", "format"):
             self.get("debug", key, kind=str, default="")

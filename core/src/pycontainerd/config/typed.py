@@ -138,6 +138,12 @@ def _wrong(path: Path, wanted: str, value: Any, report: Report) -> Any:
 
 def _culprit(config: type[Any], values: Mapping[str, Any], path: Path) -> Path:
     """The key whose value the class refuses, where it is one alone."""
+    for field in attrs.fields(config):
+        if field.validator is not None and field.alias in values:
+            try:
+                field.validator(None, field, values[field.alias])
+            except Exception:
+                return (*path, field.name)
     for key, value in values.items():
         try:
             config(**{key: value})

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from pycontainerd import API_VERSION
 from pycontainerd.config import Settings
 from pycontainerd.kernel import Daemon, Kernel, KernelError, State
-from pycontainerd.kernel.discovery import Found
+from pycontainerd.kernel.discovery import Found, discover
 from pycontainerd.shim.zygote import ZygoteClient, spawn
 
 from .sdnotify import notify
@@ -70,7 +71,7 @@ class Process:
         hangup = asyncio.Event()
         loop.add_signal_handler(signal.SIGHUP, hangup.set)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        kernel = Kernel(self._daemon, self._settings, extra=_proxies)
+        kernel = Kernel(self._daemon, self._settings, find=self._finder(), extra=_proxies)
         starting = asyncio.ensure_future(kernel.start())
         stopping = asyncio.ensure_future(stop.wait())
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -96,6 +97,15 @@ class Process:
                 await starting
             await kernel.stop()
         return 0
+
+    def _finder(self) -> Callable[..., Mapping[str, Found]]:
+        """What finds plugins: where they are installed, and in the directory that the command line names."""
+        directory = self._overrides.get("plugin_dir", "")
+        if not directory:
+            return discover
+        from .plugindir import find
+
+        return functools.partial(find, directory)
 
     async def _reload_until(self, stopping: asyncio.Task[Literal[True]], hangup: asyncio.Event, kernel: Kernel) -> None:
         """Wait for the end; meanwhile a SIGHUP, one that came during the start included, reloads the configuration."""

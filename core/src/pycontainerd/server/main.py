@@ -24,6 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         style = settings.get("debug", "format", kind=str, default="") or "text"
         if options.log_level:
             overrides["log_level"] = options.log_level
+        if options.plugin_dir:
+            overrides["plugin_dir"] = os.path.abspath(options.plugin_dir)
         daemon_args = (settings, overrides, options.config)
     except ConfigError as exc:
         print(f"containerd: {exc}", file=sys.stderr)
@@ -53,6 +55,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--state", default="", metavar="DIR", help="volatile data")
     parser.add_argument(
         "-l", "--log-level", default="", choices=["trace", "debug", "info", "warn", "error", "fatal", "panic"]
+    )
+    parser.add_argument(
+        "--plugin-dir", default="", metavar="DIR", help="also load plugins from the .py files in DIR, for experiments"
     )
     parser.add_argument("-v", "--version", action="version", version=f"containerd {API_VERSION}")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="[config COMMAND]", help="for the configuration")

@@ -79,9 +79,9 @@ def test_every_plugin_is_listed_with_its_state_and_why(channel: grpc.Channel) ->
     rows = plugins(channel)
     assert rows["io.containerd.metadata.v1.bolt"].exports["io.pycontainerd.state"] == "ok"
     assert rows["io.containerd.snapshotter.v1.native"].exports["io.pycontainerd.package"].startswith("pycontainerd ")
-    missing = rows["io.containerd.gc.v1.scheduler"]
-    assert missing.init_err.message.startswith("skip plugin: io.containerd.gc.v1.scheduler is not-installed")
-    assert "pip install pycontainerd-gc" in missing.init_err.message
+    missing = rows["io.containerd.runtime-handler.v1.windows"]
+    assert missing.init_err.message.startswith("skip plugin: io.containerd.runtime-handler.v1.windows is not-installed")
+    assert "pip install pycontainerd-runtime-windows" in missing.init_err.message
     assert set(plugins(channel, "type==io.containerd.content.v1")) == {"io.containerd.content.v1.content"}
     assert "io.containerd.grpc.v1.version" in plugins(channel, "id==version", "type~=snapshotter")
 

@@ -30,6 +30,7 @@ from pycontainerd.contracts.types import Scope, now
 
 from .fields import info_field, status_field
 from .scoped_writer import ScopedWriter, SharedWriter
+from .sweep import Sweeper
 
 MAX_REF = 4096  # bytes
 SHAREABLE = "containerd.io/namespace.shareable"
@@ -54,6 +55,9 @@ class Content:
 
     def scoped(self, scope: Scope) -> ContentStore:
         return ScopedContent(self, scope)
+
+    def sweeper(self) -> Sweeper:
+        return Sweeper(self)
 
 
 class ScopedContent:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import attrs
 
+from .gc import ContentSweeper
 from .types import EMPTY, Scope
 
 
@@ -122,4 +123,8 @@ class ContentService(Protocol):
 
     def scoped(self, scope: Scope) -> ContentStore:
         """A view of ``scope``: blobs are shared on disk, visible only in namespaces that own them."""
+        ...
+
+    def sweeper(self) -> ContentSweeper:
+        """For collections."""
         ...

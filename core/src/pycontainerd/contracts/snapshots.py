@@ -13,6 +13,7 @@ from typing import Protocol
 
 import attrs
 
+from .gc import SnapshotSweeper
 from .types import EMPTY, Mount, Scope
 
 
@@ -191,6 +192,10 @@ class SnapshotService(Protocol):
 
     def names(self) -> Sequence[str]:
         """The snapshotters that are up, the default one first."""
+        ...
+
+    def sweeper(self) -> SnapshotSweeper:
+        """For collections."""
         ...
 
     def on_removed(self, callback: Callable[[str], None]) -> None:

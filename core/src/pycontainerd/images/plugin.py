@@ -21,7 +21,7 @@ def _service(ctx: Context[None]) -> Images:
 def _rpc(ctx: Context[None]) -> ImagesRpc:
     from .service import ImagesRpc
 
-    return ImagesRpc(ctx.by_id(_SERVICE))
+    return ImagesRpc(ctx.by_id(_SERVICE), ctx.by_type("io.containerd.gc.v1"))
 
 
 service = Registration(
@@ -30,4 +30,6 @@ service = Registration(
     requires=("io.containerd.metadata.v1", "io.containerd.event.v1"),
     init=_service,
 )
-rpc = Registration(type="io.containerd.grpc.v1", id="images", requires=(_SERVICE,), init=_rpc)
+rpc = Registration(
+    type="io.containerd.grpc.v1", id="images", requires=(_SERVICE,), wants=("io.containerd.gc.v1",), init=_rpc
+)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from google.protobuf.empty_pb2 import Empty
 
 from pycontainerd.api.convert import descriptor_message, descriptor_record, timestamp
 from pycontainerd.api.services.images.v1 import images_pb2 as pb
+from pycontainerd.contracts.gc import GarbageCollector
 from pycontainerd.contracts.images import Image, ImageService
 from pycontainerd.contracts.service import Call
 
@@ -15,8 +18,9 @@ class ImagesRpc:
 
     SERVICE = "containerd.services.images.v1.Images"
 
-    def __init__(self, images: ImageService) -> None:
+    def __init__(self, images: ImageService, collectors: Mapping[str, GarbageCollector]) -> None:
         self._images = images
+        self._collectors = collectors
 
     def Get(self, request: pb.GetImageRequest, call: Call) -> pb.GetImageResponse:
         return pb.GetImageResponse(image=_message(self._images.scoped(call.scope).get(request.name)))
@@ -35,6 +39,9 @@ class ImagesRpc:
     def Delete(self, request: pb.DeleteImageRequest, call: Call) -> Empty:
         target = descriptor_record(request.target) if request.HasField("target") else None
         self._images.scoped(call.scope).delete(request.name, target)
+        if request.sync:  # where nothing collects, there is nothing to wait for
+            for collector in self._collectors.values():
+                collector.collect()
         return Empty()
 
 

@@ -19,10 +19,16 @@ def _manager(ctx: Context[None]) -> Leases:
 def _rpc(ctx: Context[None]) -> LeasesRpc:
     from .service import LeasesRpc
 
-    return LeasesRpc(ctx.single("io.containerd.lease.v1"))
+    return LeasesRpc(ctx.single("io.containerd.lease.v1"), ctx.by_type("io.containerd.gc.v1"))
 
 
 manager = Registration(
     type="io.containerd.lease.v1", id="manager", requires=("io.containerd.metadata.v1",), init=_manager
 )
-rpc = Registration(type="io.containerd.grpc.v1", id="leases", requires=("io.containerd.lease.v1",), init=_rpc)
+rpc = Registration(
+    type="io.containerd.grpc.v1",
+    id="leases",
+    requires=("io.containerd.lease.v1",),
+    wants=("io.containerd.gc.v1",),
+    init=_rpc,
+)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from google.protobuf.empty_pb2 import Empty
 
 from pycontainerd.api.convert import timestamp
 from pycontainerd.api.services.leases.v1 import leases_pb2 as pb
+from pycontainerd.contracts.gc import GarbageCollector
 from pycontainerd.contracts.leases import Lease, LeaseService, Resource
 from pycontainerd.contracts.service import Call
 
@@ -15,8 +18,9 @@ class LeasesRpc:
 
     SERVICE = "containerd.services.leases.v1.Leases"
 
-    def __init__(self, leases: LeaseService) -> None:
+    def __init__(self, leases: LeaseService, collectors: Mapping[str, GarbageCollector]) -> None:
         self._leases = leases
+        self._collectors = collectors
 
     def Create(self, request: pb.CreateRequest, call: Call) -> pb.CreateResponse:
         lease = self._leases.scoped(call.namespace).create(request.id, dict(request.labels))
@@ -24,6 +28,9 @@ class LeasesRpc:
 
     def Delete(self, request: pb.DeleteRequest, call: Call) -> Empty:
         self._leases.scoped(call.namespace).delete(request.id)
+        if request.sync:  # where nothing collects, there is nothing to wait for
+            for collector in self._collectors.values():
+                collector.collect()
         return Empty()
 
     def List(self, request: pb.ListRequest, call: Call) -> pb.ListResponse:

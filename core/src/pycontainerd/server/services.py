@@ -25,6 +25,7 @@ PLUGINS: dict[str, str] = {
     "containerd.services.version.v1.Version": "io.containerd.grpc.v1.version",
     "grpc.health.v1.Health": "io.containerd.grpc.v1.healthcheck",
     "pycontainerd.services.control.v1.Control": "io.containerd.grpc.v1.control",
+    "pycontainerd.gc.v1.GC": "io.containerd.grpc.v1.gc",
     "runtime.v1.ImageService": "io.containerd.grpc.v1.cri",
     "runtime.v1.RuntimeService": "io.containerd.grpc.v1.cri",
 }

@@ -22,6 +22,7 @@ from pycontainerd.contracts.database import Database
 from pycontainerd.contracts.errors import AlreadyExists, ContainerdError, Internal, InvalidArgument, NotFound
 from pycontainerd.contracts.events import EventBus, SnapshotCommit, SnapshotPrepare, SnapshotRemove
 from pycontainerd.contracts.filters import parse
+from pycontainerd.contracts.locks import KeyedLocks
 from pycontainerd.contracts.numbers import Numbers
 from pycontainerd.contracts.quoting import quote
 from pycontainerd.contracts.snapshots import Kind, SnapshotInfo, Snapshotter, Usage
@@ -44,6 +45,8 @@ class _Service(Protocol):
     database: Database
     events: EventBus
     numbers: Numbers
+    pending: set[str]
+    locks: KeyedLocks
 
     def removed(self, snapshotter: str) -> None: ...
 
@@ -150,20 +153,30 @@ class ScopedSnapshotter:
         target = labels.get(TARGET, "")
         above = self._plan_create(key, parent, target)
         name = self._backend_name(key)
+        self._service.pending.add(name)  # until it has a record, no collection shall take it for an orphan
+        try:
+            return self._make(make, Row(key, name, parent, packed, 0, 0), above, labels)
+        finally:
+            self._service.pending.discard(name)
+
+    def _make(self, make: Make, row: Row, above: str, labels: Mapping[str, str]) -> Sequence[Mount]:
+        name, target = row.name, labels.get(TARGET, "")
         try:
             mounts = make(name, above, _inherited(labels))
         except AlreadyExists as exc:
             if not target:
                 raise Internal(f"the back end refused the new name {quote(name)}: {exc}") from exc
-            self._adopt(target, parent, above, labels)
+            self._adopt(target, row.parent, above, labels)
             raise AlreadyExists(f"target snapshot {quote(target)} from snapshotter: already exists") from exc
         except InvalidArgument as exc:
             if above and self._backend.stat(above).kind is not Kind.COMMITTED:  # say it with the caller's name
-                raise InvalidArgument(f"parent {quote(parent)} is not a committed snapshot", hint="commit it") from exc
+                raise InvalidArgument(
+                    f"parent {quote(row.parent)} is not a committed snapshot", hint="commit it"
+                ) from exc
             raise
         moment = rows.pack_time(now())
         try:
-            self._store(Row(key, name, parent, packed, moment, moment), above)
+            self._store(attrs.evolve(row, created=moment, updated=moment), above)
         except BaseException:
             self._take_back(name)
             raise
@@ -203,7 +216,8 @@ class ScopedSnapshotter:
             if info.kind is Kind.COMMITTED and info.labels.get(TARGET) == target and info.parent == above:
                 packed = rows.pack_map({**info.labels, **labels})
                 times = (rows.pack_time(info.created_at), rows.pack_time(info.updated_at))
-                with contextlib.suppress(AlreadyExists):
+                with self._service.locks.hold(info.name), contextlib.suppress(AlreadyExists):
+                    self._backend.stat(info.name)  # a collection may have taken it since
                     self._store(Row(target, info.name, parent, packed, *times), above)
                 return
         raise NotFound(f"the back end says it has target snapshot {quote(target)}, but does not list it")

@@ -10,12 +10,14 @@ from functools import partial
 from pycontainerd.contracts.database import Database
 from pycontainerd.contracts.errors import ContainerdError, DeadlineExceeded, InvalidArgument, NotFound, Unavailable
 from pycontainerd.contracts.events import EventBus
+from pycontainerd.contracts.locks import KeyedLocks
 from pycontainerd.contracts.numbers import Numbers
 from pycontainerd.contracts.scopes import in_scope
 from pycontainerd.contracts.snapshots import Snapshotter
 from pycontainerd.contracts.types import Scope
 
 from .scoped import ScopedSnapshotter
+from .sweep import Sweeper
 from .table import plans
 
 log = logging.getLogger("containerd.snapshots")
@@ -38,6 +40,8 @@ class Snapshots:
         self.database = database
         self.events = events
         self.numbers = Numbers(database, "snapshot")
+        self.locks = KeyedLocks()
+        self.pending: set[str] = set()  # names at back ends of snapshots that are being made
         self._backends = backends
         self.preferred = preferred
         self._why = why
@@ -45,6 +49,11 @@ class Snapshots:
         self._finished: dict[str, Snapshotter] = {}
         self._finishing: set[str] = set()
         self._lock = threading.Lock()
+
+    @property
+    def backends(self) -> Mapping[str, Snapshotter]:
+        """The snapshotters that are up."""
+        return self._backends
 
     @property
     def default(self) -> str:
@@ -65,6 +74,9 @@ class Snapshots:
     def names(self) -> Sequence[str]:
         default = self.default
         return sorted(self._backends, key=lambda name: (name != default, name))
+
+    def sweeper(self) -> Sweeper:
+        return Sweeper(self)
 
     def on_removed(self, callback: Callable[[str], None]) -> None:
         self._removed.append(callback)

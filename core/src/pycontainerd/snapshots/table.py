@@ -129,8 +129,8 @@ class Table:
 
     def finish(self, db: sqlite3.Connection, plan: Plan) -> None:
         """End a commit that the back end has done."""
+        self._drop(db, plan.key)  # while its plan is there: who watches knows that this frees nothing
         self.drop_plan(db, plan)
-        self._drop(db, plan.key)
         moment = rows.pack_time(now())
         self.insert(db, Row(plan.target, plan.name, plan.parent, plan.labels, moment, moment))
 

@@ -1,0 +1,90 @@
+"""What a collection does to the content store: delete bytes that no record names any more."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Iterable
+from typing import Protocol
+
+from pycontainerd.contracts.content import ContentStore
+from pycontainerd.contracts.database import Database
+from pycontainerd.contracts.errors import ContainerdError, NotFound
+from pycontainerd.contracts.gc import Swept
+from pycontainerd.contracts.locks import KeyedLocks
+
+log = logging.getLogger("containerd.content")
+
+
+class _Service(Protocol):
+    store: ContentStore
+    database: Database
+    locks: KeyedLocks
+
+
+class Sweeper:
+    """`contracts.gc.ContentSweeper`."""
+
+    def __init__(self, service: _Service) -> None:
+        self._service = service
+
+    def discard(self, digests: Iterable[str], ingests: Iterable[str]) -> Swept:
+        count, freed, failed = 0, 0, 0
+        for digest in digests:
+            try:
+                size = self._delete(digest)
+            except (ContainerdError, OSError) as exc:
+                _warn("a collected blob is not deleted yet", digest=digest, error=str(exc))
+                failed += 1
+            else:
+                count, freed = count + (size >= 0), freed + max(size, 0)
+        for ref in ingests:
+            try:
+                self._service.store.abort(ref)
+                count += 1
+            except NotFound:
+                continue  # it never had bytes
+            except (ContainerdError, OSError) as exc:
+                _warn("a collected ingest is not deleted yet", ref=ref, error=str(exc))
+                failed += 1
+        return Swept(count, freed, failed)
+
+    def discard_orphans(self) -> Swept:
+        # What is at the back end is listed first: a record that comes later is then no reason to delete.
+        blobs = [info.digest for info in self._service.store.walk()]
+        refs = [status.ref for status in self._service.store.statuses()]
+        named, ingests = self._service.database.read(_named)
+        return self.discard((one for one in blobs if one not in named), (ref for ref in refs if ref not in ingests))
+
+    def _delete(self, digest: str) -> int:
+        """Delete the blob unless somebody wants it by now; its size, or -1 where it stays or is not there."""
+        # The lock keeps a namespace from taking the blob for its own between the look and the deletion.
+        with self._service.locks.hold(digest):
+            if self._service.database.read(lambda db: _wanted(db, digest)):
+                return -1
+            try:
+                size = self._service.store.info(digest).size
+                self._service.store.delete(digest)
+            except NotFound:
+                return -1
+            return size
+
+
+def _wanted(db: sqlite3.Connection, digest: str) -> bool:
+    found = db.execute(
+        "SELECT 1 FROM blobs WHERE digest = ?1 UNION ALL SELECT 1 FROM ingests WHERE expected = ?1 AND expected <> ''"
+        " LIMIT 1",
+        (digest,),
+    )
+    return found.fetchone() is not None
+
+
+def _named(db: sqlite3.Connection) -> tuple[set[str], set[str]]:
+    """The digests and the back end's ingests that records name."""
+    digests = {row[0] for row in db.execute("SELECT digest FROM blobs UNION SELECT expected FROM ingests")}
+    refs = {f"{space}/{number}/{ref}" for space, number, ref in db.execute("SELECT namespace, id, ref FROM ingests")}
+    return digests, refs
+
+
+def _warn(message: str, **fields: str) -> None:
+    log.warning(message, extra={"fields": fields})

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from pycontainerd.proxy.breaker import Breaker, State, Ticket
+from pycontainerd.contracts.breaker import Breaker, State, Ticket
 
 
 def admitted(breaker: Breaker, now: float) -> Ticket:

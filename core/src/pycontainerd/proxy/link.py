@@ -23,11 +23,11 @@ import grpc
 from google.protobuf import descriptor_pool, message_factory
 
 from pycontainerd.api.status import from_code
+from pycontainerd.contracts.breaker import Breaker, State, Ticket
 from pycontainerd.contracts.errors import ContainerdError, DeadlineExceeded, FailedPrecondition, Unavailable
 from pycontainerd.contracts.service import LEASE_HEADER, NAMESPACE_HEADER
 from pycontainerd.contracts.types import Scope
 
-from .breaker import Breaker, State, Ticket
 from .calls import LIMIT, Calls, Entry
 
 log = logging.getLogger("containerd.proxy")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import attrs
 from google.protobuf.message import Message
 
-from pycontainerd.contracts.errors import ContainerdError, NotImplemented
+from pycontainerd.contracts.breaker import Breaker, Ticket
+from pycontainerd.contracts.errors import ContainerdError, DeadlineExceeded, NotImplemented, Unavailable
 from pycontainerd.ttrpc.client import Client
 from pycontainerd.ttrpc.dispatch import TTRPC_NAMESPACE_HEADER
 
@@ -30,6 +32,13 @@ DEADLINES: Mapping[str, float | None] = {
 }
 DEADLINE = 30.0  # seconds, for the other calls
 CONNECT_DEADLINE = 5.0
+_LONGEST_PAUSE = 10.0  # seconds until a shim that did not answer is asked again
+_ALWAYS = frozenset({"Connect", "Delete", "Kill", "Shutdown", "Wait"})
+_NO_ROUND = -1
+
+
+def _name(bundle: Bundle) -> str:
+    return f"the shim of task {bundle.id!r} in namespace {bundle.namespace!r}"
 
 
 class Shim:
@@ -39,7 +48,9 @@ class Shim:
         self.bundle = bundle
         self.endpoint = endpoint
         self.pid = pid
+        self.name = _name(bundle)
         self._client = client
+        self._breaker = Breaker(longest=_LONGEST_PAUSE)
         self._metadata = {TTRPC_NAMESPACE_HEADER: bundle.namespace}
 
     @classmethod
@@ -56,8 +67,7 @@ class Shim:
 
         :raises Unavailable: nobody listens there (any more).
         """
-        name = f"the shim of task {bundle.id!r} in namespace {bundle.namespace!r}"
-        client = await Client.connect(endpoint.path, timeout=timeout, name=name, on_close=on_close)
+        client = await Client.connect(endpoint.path, timeout=timeout, name=_name(bundle), on_close=on_close)
         return cls(bundle, endpoint, client, pid)
 
     @property
@@ -67,10 +77,42 @@ class Shim:
     async def call(self, method: str, request: Message, response: type[M], timeout: float | None = None) -> M:
         """One call of the task service, with the deadline of `DEADLINES` unless ``timeout`` is given.
 
+        :raises DeadlineExceeded: it did not answer in time.
+        :raises Unavailable: it did not answer several times before; then only what ends the task is tried.
+
         A shim that announced version 3 and does not know it is spoken to in version 2 from then on: the messages are
         the same.
         """
         deadline = DEADLINES.get(method, DEADLINE) if timeout is None else timeout
+        ticket = self._admit(method)
+        try:
+            found = await self._versioned(method, request, response, deadline)
+        except DeadlineExceeded as exc:
+            self._breaker.failed(ticket, time.monotonic(), str(exc))
+            raise
+        except ContainerdError:
+            self._breaker.succeeded(ticket)  # an error is an answer
+            raise
+        except asyncio.CancelledError:
+            self._breaker.abandoned(ticket)
+            raise
+        self._breaker.succeeded(ticket)
+        return found
+
+    def _admit(self, method: str) -> Ticket:
+        """Leave to call. A shim that does not answer is not asked again and again, but it may always be told to end."""
+        now = time.monotonic()
+        ticket = self._breaker.admit(now)
+        if ticket is not None:
+            return ticket
+        if method in _ALWAYS:
+            return Ticket(_NO_ROUND)
+        raise Unavailable(
+            f"{self.name} does not answer since {now - self._breaker.since:.0f} s: {self._breaker.error}",
+            hint=f"it is asked again in {max(self._breaker.retry_at - now, 0):.0f} s; the task may still be killed",
+        )
+
+    async def _versioned(self, method: str, request: Message, response: type[M], deadline: float | None) -> M:
         try:
             return await self._call(method, request, response, deadline)
         except NotImplemented:

@@ -58,9 +58,13 @@ class LocalTransfer:
         self._images = images
         self._leases = leases
         self._unpacker = unpacker
-        self.config = config
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="transfer")
         self._unpack_pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="unpack")
+        self.configure(config)
+
+    def configure(self, config: TransferConfig) -> None:
+        """Take other limits; transfers under way end under those they began with. On the event loop."""
+        self.config = config
         self._downloads = asyncio.Semaphore(max(1, config.max_concurrent_downloads))
         self._uploads = asyncio.Semaphore(max(1, config.max_concurrent_uploaded_layers))
         # 1 is the Go containerd's default and means what it means there: no limit over images.

@@ -34,6 +34,10 @@ async def _local(ctx: Context[TransferConfig]) -> LocalTransfer:
     )
 
 
+async def _reload(transfer: LocalTransfer, config: TransferConfig) -> None:
+    transfer.configure(config)
+
+
 def _close(transfer: LocalTransfer) -> None:
     transfer.close()
 
@@ -51,5 +55,6 @@ local = Registration(
     config=TransferConfig,
     init=_local,
     close=_close,
+    reload=_reload,
 )
 rpc = Registration(type="io.containerd.grpc.v1", id="transfer", requires=(_TRANSFER, _STREAMING), init=_rpc)

@@ -123,7 +123,10 @@ def test_a_containerd_is_a_back_end_for_another(kind: str, request: pytest.Fixtu
     if kind == "debian":
         needs.command("containerd")
     behind = request.getfixturevalue("our_containerd" if kind == "ours" else "debian_containerd")
-    config = table("behind", "snapshot", behind.address, 'snapshotter = "native"\nnamespace = "front"\n')
+    config = table(
+        "behind", "snapshot", behind.address, 'snapshotter = "native"\nnamespace = "front"\nlease = "front"\n'
+    )
+    Ctr(OURS, behind.address, "front")("leases", "create", "--id", "front", "--expires", "0")
     with Daemon.ours(config=config) as front:
         use(Ctr(OURS, front.address), "behind")
 

@@ -53,6 +53,7 @@ def test_each_type_makes_a_plugin_of_its_own(tmp_path: Path, type_: str, uri: st
         (f'[proxy_plugins."a b"]\n{GOOD}', 2, "has a name that is no plugin id"),
         (f"[proxy_plugins.taken]\n{GOOD}", 2, "would be io.containerd.snapshotter.v1.taken, which is installed"),
         (f'[proxy_plugins.x]\n{GOOD}platform = "what/is/this/really"', 5, "platform is not one"),
+        (f'[proxy_plugins.x]\n{GOOD}lease = "l"', 5, "proxy_plugins.x.lease is of a namespace"),
         (f"[proxy_plugins.x]\n{GOOD}max_calls = 0", 5, "proxy_plugins.x.max_calls must be from 1 to 1000, not 0"),
         (f'[proxy_plugins.x]\n{GOOD}timeouts = {{ Remove = "soon" }}', 5, "has for Remove what is no duration"),
         (f'[proxy_plugins.x]\n{GOOD}timeouts = {{ Remove = "0s" }}', 5, "above 0 and up to 24h"),

@@ -106,6 +106,12 @@ class ProxyPlugin:
         default="",
         metadata=_doc("The namespace in which all calls are made. Empty: each is made in its caller's."),
     )
+    lease: str = attrs.field(
+        default="",
+        metadata=_doc(
+            "The lease, in that namespace, which holds what is made: for a containerd, which collects the rest."
+        ),
+    )
     timeouts: dict[str, str] = attrs.field(
         factory=dict,
         validator=_deadlines,

@@ -77,6 +77,8 @@ def _read(name: str, number: int, entry: object, where: Where, taken: Collection
     uri = f"{type_}.{name}"
     if config is not None and uri in taken:
         report(path, f"would be {uri}, which is installed already; give it another name")
+    if config is not None and config.lease and not config.namespace:
+        report((*path, "lease"), "is of a namespace: name that too")
     if errors:
         return Proxy(BROKEN, spoken, here, errors=tuple(errors))
     return Proxy(type_, name, here, config, warnings=tuple(_unknown(path, entry, where)))

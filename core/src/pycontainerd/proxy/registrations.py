@@ -81,7 +81,7 @@ def _start(proxy: Proxy, config: ProxyPlugin, deadlines: Mapping[str, float], ct
 
 def _kind(proxy: Proxy, config: ProxyPlugin) -> tuple[Mapping[str, float], Callable[[Link], Any]]:
     """The deadlines of the type's calls, and what makes its plugin on a connection."""
-    scope = Scope(config.namespace) if config.namespace else None
+    scope = Scope(config.namespace, config.lease) if config.namespace else None
     if proxy.type == TYPES["snapshot"]:
         from . import snapshotter
 

@@ -10,7 +10,7 @@ from pycontainerd.contracts.quoting import quote
 from pycontainerd.contracts.snapshots import Kind, SnapshotRecord, SnapshotRecords, Usage
 from pycontainerd.contracts.types import EMPTY, Mount
 from pycontainerd.sys.snapbase import RecordedSnapshotter
-from pycontainerd.sys.snapdirs import SnapshotDirs
+from pycontainerd.sys.snapdirs import Folder, SnapshotDirs, make_directory
 from pycontainerd.sys.tree import copy_tree, disk_usage
 
 
@@ -19,7 +19,7 @@ class NativeSnapshotter(RecordedSnapshotter):
 
     def __init__(self, root: str, records: SnapshotRecords) -> None:
         super().__init__(records)
-        self._dirs = SnapshotDirs(os.path.join(root, "snapshots"), records)
+        self._dirs = SnapshotDirs(Folder(os.path.join(root, "snapshots")), records)
 
     def commit(self, name: str, key: str, labels: Mapping[str, str] = EMPTY, *, parent: str = "") -> None:
         record = self._records.get(key)
@@ -43,7 +43,8 @@ class NativeSnapshotter(RecordedSnapshotter):
 
     def _make(self, kind: Kind, key: str, parent: str, labels: Mapping[str, str]) -> SnapshotRecord:
         planned = self._records.reserve(key, parent)
-        with self._dirs.make(planned.id, 0o755) as path:
+        with self._dirs.make(planned.id) as path:
+            make_directory(path, 0o755)
             # A view needs no copy of its own: it is its parent, mounted read-only.
             if kind is Kind.ACTIVE and planned.parents:
                 copy_tree(self._dirs.path(planned.parents[0]), path)

@@ -1,6 +1,6 @@
-"""The directories of a snapshotter, ``<folder>/<number>``, each with a record (`contracts.snapshots`).
+"""The trees of a snapshotter, directories by number as a rule, each with a record (`contracts.snapshots`).
 
-A directory with a plain number is whole and has its record. One that is being made or removed has a prefix, so a crash
+A tree with a plain number is whole and has its record. One that is being made or removed has a prefix, so a crash
 leaves nothing that looks like a snapshot and is none: what has a prefix and a record gets its plain name back, what has
 a prefix and no record is deleted. What has neither is not ours (another daemon's root, say) and is left alone.
 """
@@ -13,7 +13,8 @@ import os
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 from pycontainerd.contracts.errors import ContainerdError
 from pycontainerd.contracts.snapshots import Kind, SnapshotRecords
@@ -27,74 +28,113 @@ _ANY = frozenset(Kind)
 _ASIDE = re.compile(r"(?:new|rm)\.(\d+)\Z")
 
 
+class Trees(Protocol):
+    """Where the trees of snapshots are, by name. Thread-safe."""
+
+    def names(self) -> Iterable[str]:
+        """Of all that are there."""
+        ...
+
+    def path(self, name: str) -> str: ...
+
+    def rename(self, old: str, new: str) -> bool:
+        """False when ``old`` is not there."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Delete a tree; fine when it is not there.
+
+        :raises ContainerdError: it cannot be deleted (now).
+        """
+        ...
+
+
+class Folder:
+    """Trees as directories of ``path``; ``delete`` deletes one by its path."""
+
+    def __init__(self, path: str, delete: Callable[[str], None] = remove_tree) -> None:
+        self._path = path
+        self._remove = delete
+        os.makedirs(path, mode=0o700, exist_ok=True)
+
+    def names(self) -> Iterable[str]:
+        return os.listdir(self._path)
+
+    def path(self, name: str) -> str:
+        return os.path.join(self._path, name)
+
+    def rename(self, old: str, new: str) -> bool:
+        try:
+            os.rename(self.path(old), self.path(new))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def delete(self, name: str) -> None:
+        self._remove(self.path(name))
+
+
+def make_directory(path: str, mode: int) -> None:
+    """A new directory with ``mode``, whatever the umask."""
+    os.mkdir(path, mode)
+    os.chmod(path, mode)
+
+
 class SnapshotDirs:
     """Makes, finds and removes them. Thread-safe. Removed trees are deleted by a thread, or with ``sync`` at once.
 
-    ``kinds`` is for snapshotters whose snapshots change their folder when they change their kind: in this folder only
-    those are whole, and what has a record of another kind is a leftover. ``delete`` deletes a tree.
+    ``kinds`` is for snapshotters whose snapshots change their folder when they change their kind: here only those are
+    whole, and what has a record of another kind is a leftover.
     """
 
     def __init__(
-        self,
-        folder: str,
-        records: SnapshotRecords,
-        *,
-        sync: bool = False,
-        kinds: frozenset[Kind] = _ANY,
-        delete: Callable[[str], None] = remove_tree,
+        self, trees: Trees, records: SnapshotRecords, *, sync: bool = False, kinds: frozenset[Kind] = _ANY
     ) -> None:
-        self._base = folder
+        self._trees = trees
         self._records = records
         self._sync = sync
         self._kinds = kinds
-        self._remove_tree = delete
         self._lock = threading.Lock()
         self._busy: set[int] = set()
         self._doomed: deque[str] = deque()
         self._deleter: threading.Thread | None = None
         self._deleting = threading.Lock()  # one tree at a time: two deletions of one would trip over each other
         self._closed = False
-        os.makedirs(self._base, mode=0o700, exist_ok=True)
-        records.start_above(max((int(name) for name in os.listdir(self._base) if name.isdecimal()), default=0))
-        for leftover in self._recover():
+        names = list(trees.names())
+        records.start_above(max((int(name) for name in names if name.isdecimal()), default=0))
+        for leftover in self._recover(names):
             self._delete_later(leftover)
 
     def path(self, number: int) -> str:
         """Where the snapshot ``number`` is."""
-        return os.path.join(self._base, str(number))
+        return self._trees.path(str(number))
 
     @contextlib.contextmanager
-    def make(self, number: int, mode: int | None) -> Iterator[str]:
-        """A new directory for the body to fill, and then to store the record; after that it takes its place.
-
-        With no ``mode`` the body makes it, at the path it is given.
-        """
-        aside = self._aside(_MAKING, number)
+    def make(self, number: int) -> Iterator[str]:
+        """The path at which the body makes a tree, and then stores the record; after that it takes its place."""
+        aside = f"{_MAKING}{number}"
         with self._working_on(number):
-            if mode is not None:
-                os.mkdir(aside, mode)
             try:
-                if mode is not None:
-                    os.chmod(aside, mode)  # whatever the umask
-                yield aside
-                os.rename(aside, self.path(number))
+                yield self._trees.path(aside)
+                self._trees.rename(aside, str(number))
             except BaseException:
                 self._delete(aside)
                 raise
 
     @contextlib.contextmanager
     def remove(self, number: int) -> Iterator[None]:
-        """Take the directory away while the body removes the record; should the body fail, it is put back."""
-        path, aside = self.path(number), self._aside(_REMOVING, number)
+        """Take the tree away while the body removes the record; should the body fail, it is put back."""
+        name, aside = str(number), f"{_REMOVING}{number}"
         with self._working_on(number):
-            with contextlib.suppress(FileNotFoundError):  # its absence is no reason to keep the record
-                os.rename(path, aside)
+            # Its absence is no reason to keep the record.
+            was_there = self._trees.rename(name, aside)
             try:
                 yield
             except BaseException:
-                with contextlib.suppress(FileNotFoundError):
-                    os.rename(aside, path)
+                self._trees.rename(aside, name)
                 raise
+        if not was_there:
+            return
         if self._sync:
             self._delete(aside)
         else:
@@ -106,10 +146,10 @@ class SnapshotDirs:
         :raises ContainerdError: something cannot be deleted; what could be is gone all the same.
         """
         failure: ContainerdError | None = None
-        for leftover in self._recover():
+        for leftover in self._recover(list(self._trees.names())):
             try:
                 with self._deleting:
-                    self._remove_tree(leftover)
+                    self._trees.delete(leftover)
             except ContainerdError as exc:
                 failure = exc
         if failure is not None:
@@ -118,9 +158,6 @@ class SnapshotDirs:
     def close(self) -> None:
         """Begin no further deletion; the next start, or a cleanup, finishes them."""
         self._closed = True
-
-    def _aside(self, prefix: str, number: int) -> str:
-        return os.path.join(self._base, f"{prefix}{number}")
 
     @contextlib.contextmanager
     def _working_on(self, number: int) -> Iterator[None]:
@@ -132,12 +169,11 @@ class SnapshotDirs:
             with self._lock:
                 self._busy.discard(number)
 
-    def _recover(self) -> list[str]:
-        """Give back their names to directories that have a record; returns what is to be deleted.
+    def _recover(self, names: Sequence[str]) -> list[str]:
+        """Give back their names to trees that have a record; returns which of ``names`` are to be deleted.
 
         The order matters: what is listed here and not busy after has been finished, so its record tells the truth.
         """
-        names = os.listdir(self._base)
         found = {name: int(match[1]) for name in names if (match := _ASIDE.match(name))}
         plain = [name for name in names if name.isdecimal()] if self._kinds != _ANY else []
         if not found and not plain:
@@ -150,11 +186,10 @@ class SnapshotDirs:
             if number in busy:
                 continue
             if number in own:
-                with contextlib.suppress(FileNotFoundError):
-                    os.rename(os.path.join(self._base, name), self.path(number))
+                self._trees.rename(name, str(number))
             elif number in moved or number not in recorded:
                 leftovers.append(name)
-        return [os.path.join(self._base, name) for name in leftovers]
+        return leftovers
 
     def _owners(self) -> tuple[set[int], set[int], Mapping[int, str]]:
         """The snapshots that belong here, those that have moved on to another folder, and all.
@@ -169,17 +204,18 @@ class SnapshotDirs:
         own = {number for number, kind in known.items() if kind in self._kinds}
         return own, known.keys() - own, recorded
 
-    def _delete(self, path: str) -> None:
+    def _delete(self, name: str) -> None:
         """Delete a tree that nobody can see any more; a failure is for the log, and for the next cleanup."""
         try:
             with self._deleting:
-                self._remove_tree(path)
+                self._trees.delete(name)
         except ContainerdError as exc:
-            log.warning("a removed snapshot is not deleted yet", extra={"fields": {"path": path, "error": str(exc)}})
+            fields = {"path": self._trees.path(name), "error": str(exc)}
+            log.warning("a removed snapshot is not deleted yet", extra={"fields": fields})
 
-    def _delete_later(self, path: str) -> None:
+    def _delete_later(self, name: str) -> None:
         with self._lock:
-            self._doomed.append(path)
+            self._doomed.append(name)
             if self._deleter is None:
                 self._deleter = threading.Thread(target=self._delete_doomed, name="snapshot-deleter", daemon=True)
                 self._deleter.start()
@@ -191,5 +227,5 @@ class SnapshotDirs:
                 if not self._doomed or self._closed:
                     self._deleter = None
                     return
-                path = self._doomed.popleft()
-            self._delete(path)
+                name = self._doomed.popleft()
+            self._delete(name)

@@ -14,7 +14,7 @@ from pycontainerd.contracts.quoting import quote
 from pycontainerd.contracts.snapshots import Kind, SnapshotRecord, SnapshotRecords, Usage
 from pycontainerd.contracts.types import EMPTY, Mount
 from pycontainerd.sys.snapbase import RecordedSnapshotter
-from pycontainerd.sys.snapdirs import SnapshotDirs
+from pycontainerd.sys.snapdirs import Folder, SnapshotDirs
 
 from . import subvolumes
 
@@ -29,7 +29,7 @@ class BtrfsSnapshotter(RecordedSnapshotter):
         self._device = device
         self._dirs = {
             kind: SnapshotDirs(
-                os.path.join(root, folder), records, kinds=frozenset((kind,)), delete=subvolumes.delete, sync=True
+                Folder(os.path.join(root, folder), subvolumes.delete), records, kinds=frozenset((kind,)), sync=True
             )
             for kind, folder in _FOLDERS.items()
         }
@@ -44,7 +44,7 @@ class BtrfsSnapshotter(RecordedSnapshotter):
                 hint="prepare it on its parent",
             )
         active = self._path(record)
-        with self._dirs[Kind.COMMITTED].make(record.id, None) as aside:
+        with self._dirs[Kind.COMMITTED].make(record.id) as aside:
             subvolumes.snapshot(active, aside, read_only=True)
             usage = subvolumes.usage(aside, self._since(record))
             with self._dirs[Kind.ACTIVE].remove(record.id):
@@ -71,7 +71,7 @@ class BtrfsSnapshotter(RecordedSnapshotter):
 
     def _make(self, kind: Kind, key: str, parent: str, labels: Mapping[str, str]) -> SnapshotRecord:
         planned = self._records.reserve(key, parent)
-        with self._dirs[kind].make(planned.id, None) as path:
+        with self._dirs[kind].make(planned.id) as path:
             if planned.parents:
                 self._snapshot_parent(planned.parents[0], path, kind)
             else:

@@ -14,7 +14,7 @@ from pycontainerd.contracts.errors import NotFound
 from pycontainerd.contracts.snapshots import Kind, SnapshotInfo, SnapshotRecord, SnapshotRecords, Usage
 from pycontainerd.contracts.types import EMPTY, Mount
 from pycontainerd.sys.snapbase import RecordedSnapshotter
-from pycontainerd.sys.snapdirs import SnapshotDirs
+from pycontainerd.sys.snapdirs import Folder, SnapshotDirs, make_directory
 from pycontainerd.sys.tree import disk_usage
 
 UPPERDIR_LABEL = "containerd.io/snapshot/overlay.upperdir"
@@ -33,7 +33,7 @@ class OverlaySnapshotter(RecordedSnapshotter):
         sync_remove: bool = False,
     ) -> None:
         super().__init__(records)
-        self._dirs = SnapshotDirs(os.path.join(root, "snapshots"), records, sync=sync_remove)
+        self._dirs = SnapshotDirs(Folder(os.path.join(root, "snapshots")), records, sync=sync_remove)
         self._options = tuple(options)
         self._upperdir_label = upperdir_label
 
@@ -70,7 +70,8 @@ class OverlaySnapshotter(RecordedSnapshotter):
 
     def _make(self, kind: Kind, key: str, parent: str, labels: Mapping[str, str]) -> SnapshotRecord:
         planned = self._records.reserve(key, parent)
-        with self._dirs.make(planned.id, 0o700) as path:
+        with self._dirs.make(planned.id) as path:
+            make_directory(path, 0o700)
             self._fill(path, kind, planned)
             return self._records.create(kind, key, parent, labels, id=planned.id)
 
@@ -79,8 +80,7 @@ class OverlaySnapshotter(RecordedSnapshotter):
 
     def _fill(self, path: str, kind: Kind, planned: SnapshotRecord) -> None:
         changes = os.path.join(path, "fs")
-        os.mkdir(changes, 0o755)
-        os.chmod(changes, 0o755)  # whatever the umask
+        make_directory(changes, 0o755)
         if kind is Kind.ACTIVE:
             os.mkdir(os.path.join(path, "work"), 0o711)
         if not planned.parents:

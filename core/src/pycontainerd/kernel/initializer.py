@@ -192,6 +192,7 @@ class Initializer:
 @contextlib.contextmanager
 def _watching(busy: Callable[[], list[str]]) -> Iterator[None]:
     """While a start takes long, say every `PATIENCE` seconds whose init it is that takes so long."""
+
     async def say() -> None:
         seconds = 0.0
         while True:

@@ -44,8 +44,29 @@ def test_it_is_not_taken_where_there_is_no_room(path: str, monkeypatch: pytest.M
     ballast = Ballast(path, SIZE)
     monkeypatch.setattr(Ballast, "_free", lambda _: SIZE)
     assert not ballast.take()
-    assert ballast.full()
     assert not os.path.exists(path)
+    assert not ballast.full()  # until a write finds it so
+
+
+def test_it_is_taken_only_where_as_much_again_stays_free(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ballast = Ballast(path, SIZE)
+    ballast.release()
+    assert ballast.full()
+    monkeypatch.setattr(Ballast, "_free", lambda _: 1 << 40)
+    room = SIZE
+
+    def allocate(at: str, size: int) -> None:
+        if size > room:
+            raise OSError(28, "No space left on device")
+        Path(at).write_bytes(b"x" * size)
+
+    monkeypatch.setattr(Ballast, "_allocate", staticmethod(allocate))
+    assert not ballast.take()
+    assert ballast.full()
+    room = 2 * SIZE
+    assert ballast.take()
+    assert not ballast.full()
+    assert os.stat(path).st_size == SIZE
 
 
 def test_without_a_size_nothing_is_ever_full(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +82,7 @@ def add(db: sqlite3.Connection) -> int:
 
 
 def test_a_full_disk_refuses_what_grows_and_does_what_frees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    database = SqliteDatabase(str(tmp_path / "metadata.db"), pytest.fail, ballast=SIZE)
+    database = SqliteDatabase(str(tmp_path / "metadata.db"), [].append, ballast=SIZE)
     assert database._ballast.take()
     (pages,) = database.write(lambda db: db.execute("PRAGMA page_count").fetchone())
     database.write(lambda db: db.execute(f"PRAGMA max_page_count = {pages + 2}").fetchone())
@@ -86,7 +107,7 @@ def test_a_full_disk_refuses_what_grows_and_does_what_frees(tmp_path: Path, monk
 def test_a_write_that_frees_is_done_although_it_is_the_one_that_finds_the_disk_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    database = SqliteDatabase(str(tmp_path / "metadata.db"), pytest.fail, ballast=SIZE)
+    database = SqliteDatabase(str(tmp_path / "metadata.db"), [].append, ballast=SIZE)
     assert database._ballast.take()
     database.write(lambda db: db.execute("PRAGMA max_page_count = 1").fetchone())
     genuine = Ballast.release

@@ -7,71 +7,87 @@ again.
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
 import threading
 
 SIZE = 16 << 20  # bytes
-_ROOM = 2  # below this many times its size the disk counts as full
+_PROBE = 256 << 10  # bytes that a start needs
 _CHUNK = 1 << 20
 
 
 class Ballast:
-    """The file ``path``, of ``size`` bytes (0: none, and the disk never counts as full here). Thread-safe."""
+    """The file ``path``, of ``size`` bytes (0: none, and the disk never counts as full here). Thread-safe.
+
+    How much of a file system is free only trying tells: what statvfs(2) says knows nothing of quotas, nor of blocks that
+    are kept for root or for the file system itself. So the disk is full from the moment a write found it so until the
+    ballast, and as much again, could be taken.
+    """
 
     def __init__(self, path: str, size: int = SIZE) -> None:
         self._path = path
         self._size = size
         self._lock = threading.Lock()
         self._held = size > 0 and self._whole()
+        self._full = False
 
     @property
     def held(self) -> bool:
         return self._held
 
     def full(self) -> bool:
-        """True while the reserve is in use and the disk has no room to take it again."""
-        return bool(self._size) and not self._held and self._free() < _ROOM * self._size
+        """True while the reserve is in use."""
+        return self._full
 
     def relieve(self) -> bool:
-        """Give the reserve back if there is hardly any space left: before a start, which needs some itself."""
-        return self._free() < self._size // 4 and self.release()
+        """Give the reserve back if there is no space left: before a start, which needs some itself."""
+        if not self._size or self._free() >= 4 * self._size:
+            return False
+        try:
+            self._allocate(f"{self._path}.probe", _PROBE)
+        except OSError:
+            return self.release()
+        finally:
+            _unlink(f"{self._path}.probe")
+        return False
 
     def release(self) -> bool:
-        """Give the reserve back; True if there was one."""
+        """Give the reserve back: the disk is full. True if there was one."""
         with self._lock:
+            self._full = self._size > 0
             self._held = False
-            try:
-                os.unlink(self._path)
-            except OSError:
-                return False
-            return True
+            return _unlink(self._path)
 
     def take(self) -> bool:
         """Take the reserve, where there is room for it; True if it is held now. Blocks while it is written."""
         with self._lock:
             if self._held or not self._size:
                 return self._held
-            if self._free() < (_ROOM + 1) * self._size:
+            if self._free() < 2 * self._size:
                 return False
             try:
-                self._fill()
-            except OSError:  # there was less room than it said, or a quota
-                with contextlib.suppress(OSError):
-                    os.unlink(self._path)
+                self._allocate(self._path, 2 * self._size)  # as much again is left for others
+                os.truncate(self._path, self._size)
+            except OSError:  # there was less room than it said
+                _unlink(self._path)
                 return False
             self._held = True
+            self._full = False
             return True
 
-    def _fill(self) -> None:
-        fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    @staticmethod
+    def _allocate(path: str, size: int) -> None:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            with contextlib.suppress(OSError):
-                os.posix_fallocate(fd, 0, self._size)
+            try:
+                os.posix_fallocate(fd, 0, size)
+            except OSError as exc:
+                if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise
             # File systems that cannot preallocate, or that compress zeros away, get something to keep.
-            if os.fstat(fd).st_size != self._size or os.fstat(fd).st_blocks * 512 < self._size:
-                for offset in range(0, self._size, _CHUNK):
-                    os.pwrite(fd, os.urandom(min(_CHUNK, self._size - offset)), offset)
+            if os.fstat(fd).st_size != size or os.fstat(fd).st_blocks * 512 < size:
+                for offset in range(0, size, _CHUNK):
+                    os.pwrite(fd, os.urandom(min(_CHUNK, size - offset)), offset)
             os.fsync(fd)
         finally:
             os.close(fd)
@@ -84,5 +100,12 @@ class Ballast:
 
     def _free(self) -> int:
         status = os.statvfs(os.path.dirname(self._path) or ".")
-        # Root may use the blocks that ext4 keeps for it.
-        return status.f_frsize * (status.f_bfree if os.geteuid() == 0 else status.f_bavail)
+        return status.f_frsize * status.f_bfree
+
+
+def _unlink(path: str) -> bool:
+    try:
+        os.unlink(path)
+    except OSError:
+        return False
+    return True

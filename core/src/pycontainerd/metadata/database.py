@@ -186,6 +186,7 @@ class SqliteDatabase:
             batch = self._refuse(batch)
         error = self._attempt(batch)
         if error is not None and primary_code(error) == sqlite3.SQLITE_FULL and self._ballast.release():
+            self._say("the disk is full: until there is room, only removals are done, with what was kept in reserve")
             batch = self._refuse(batch)
             error = self._attempt(batch)
         if error is not None:

@@ -57,26 +57,20 @@ class Keeper:
             self._copy(hurry=True)
 
     def _run(self) -> None:
-        low = self._reserve(False)
+        self._reserve()
         waited = 0.0
         while not self._end.wait(TICK):
-            low = self._reserve(low)
+            self._reserve()
             waited += TICK
             if waited >= self._interval and self._changes() != self._copied:
                 waited = 0.0
                 self._copy()
 
-    def _reserve(self, low: bool) -> bool:
-        """Take the ballast where there is room; whether the disk is full now, which is said once."""
-        self._ballast.take()
+    def _reserve(self) -> None:
+        """Take the ballast where there is room."""
         full = self._ballast.full()
-        if full and not low:
-            self._say(
-                "the disk is full: until there is room again only removals are done, with what was kept in reserve"
-            )
-        elif low and not full:
+        if self._ballast.take() and full:
             self._say("the disk has room again")
-        return full
 
     def _copy(self, *, hurry: bool = False) -> None:
         changes = self._changes()

@@ -6,13 +6,18 @@ What a test uses it must not kill for others: take the short-lived one to stop, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from pycontainerd.contracts.content import ContentStore
+    from pycontainerd.contracts.snapshots import SnapshotRecords
+    from pycontainerd.metadata.database import SqliteDatabase
+
     from .daemon import Daemon
+    from .kernels import RunningKernel
     from .registry import Registry
 
 IMAGE = "local.test/hello:1"
@@ -106,3 +111,76 @@ def image_archive(host_image: Any, tmp_path_factory: pytest.TempPathFactory) -> 
     path = tmp_path_factory.mktemp("image") / "hello.tar"
     path.write_bytes(oci_archive({IMAGE: host_image}))
     return str(path)
+
+
+@pytest.fixture(scope="session")
+def host_rootfs(host_image: Any) -> Iterator[str]:
+    """A directory with the files of `host_image`: a root file system in which ``/bin/sh`` runs."""
+    import shutil
+    import tempfile
+
+    from pycontainerd.diff.apply import apply
+
+    from . import needs
+
+    needs.root()
+    path = tempfile.mkdtemp(prefix="pyc-r", dir="/tmp")
+    for layer in host_image.layers:
+        apply(path, [layer.tar])
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def area() -> Iterator[str]:
+    """A directory with a short name, for what is mounted or listened on; whatever is mounted in it is unmounted."""
+    import tempfile
+
+    from pycontainerd.sys.mount import remove_tree
+
+    path = tempfile.mkdtemp(prefix="pyc-", dir="/tmp")
+    yield path
+    remove_tree(path)
+
+
+@pytest.fixture
+def metadata_database(area: str) -> Iterator[SqliteDatabase]:
+    """An empty metadata database."""
+    from .stores import database
+
+    with database(area) as opened:
+        yield opened
+
+
+@pytest.fixture
+def snapshot_records(metadata_database: SqliteDatabase) -> SnapshotRecords:
+    """What a snapshotter keeps its records in, empty."""
+    from .stores import records
+
+    return records(metadata_database)
+
+
+@pytest.fixture
+def namespaced_content(area: str, metadata_database: SqliteDatabase) -> ContentStore:
+    """An empty content store, as the daemon gives one to a differ."""
+    from .stores import content
+
+    return content(area, metadata_database)
+
+
+@pytest.fixture
+def start_kernel(area: str) -> Iterator[Callable[..., RunningKernel]]:
+    """Start a kernel of registrations alone: ``start_kernel(registration, …, config="TOML")``; see `RunningKernel`."""
+    from .kernels import RunningKernel
+
+    started: list[RunningKernel] = []
+
+    def start(*registrations: Any, config: str = "") -> RunningKernel:
+        kernel = RunningKernel(f"{area}/kernel{len(started)}", registrations, config)
+        started.append(kernel)
+        kernel.start()
+        return kernel
+
+    yield start
+    for kernel in reversed(started):
+        kernel.stop()

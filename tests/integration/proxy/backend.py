@@ -3,7 +3,8 @@
     python backend.py SOCKET DIRECTORY
 
 Every snapshotter name has a native snapshotter of its own, every namespace a content store. While there is a file
-``DIRECTORY/hang-METHOD``, calls of METHOD are not answered; ``DIRECTORY/calls`` has a line for each call that came:
+``DIRECTORY/hang-METHOD``, calls of METHOD wait; while there is ``DIRECTORY/mute-METHOD`` they are done, but not
+answered; ``DIRECTORY/calls`` has a line for each call that came:
 method, namespace, lease.
 """
 
@@ -122,14 +123,19 @@ class Handlers(grpc.GenericRpcHandler):
             metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
             with open(f"{self._directory}/calls", "a") as file:
                 file.write(f"{name} {metadata.get(NAMESPACE_HEADER, '-')} {metadata.get(LEASE_HEADER, '-')}\n")
-            while os.path.exists(f"{self._directory}/hang-{name}") and context.is_active():
-                time.sleep(0.02)
+            self._wait(f"hang-{name}", context)
             try:
-                yield from handler(request, Call({NAMESPACE_HEADER: "none", **metadata}))
+                for response in handler(request, Call({NAMESPACE_HEADER: "none", **metadata})):
+                    self._wait(f"mute-{name}", context)
+                    yield response
             except Exception as exc:
                 context.abort(CODES[to_code(exc)], str(exc))
 
         return run
+
+    def _wait(self, file: str, context: Any) -> None:
+        while os.path.exists(f"{self._directory}/{file}") and context.is_active():
+            time.sleep(0.02)
 
     def _write(self, requests: Iterator[Any], call: Call) -> Iterator[Any]:
         stream = WriteStream(self._content.scoped(call.scope))

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import pytest
 
@@ -41,10 +42,17 @@ class Process:
             self._process.wait()
             self._process = None
 
+    def hanging(self, method: str) -> AbstractContextManager[None]:
+        """Calls of ``method`` wait meanwhile."""
+        return self._while(f"hang-{method}")
+
+    def mute(self, method: str) -> AbstractContextManager[None]:
+        """Calls of ``method`` are done meanwhile, but not answered."""
+        return self._while(f"mute-{method}")
+
     @contextlib.contextmanager
-    def hanging(self, method: str) -> Iterator[None]:
-        """Calls of ``method`` are not answered meanwhile."""
-        path = f"{self.directory}/hang-{method}"
+    def _while(self, name: str) -> Iterator[None]:
+        path = f"{self.directory}/{name}"
         open(path, "w").close()
         try:
             yield

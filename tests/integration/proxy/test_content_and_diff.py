@@ -30,10 +30,10 @@ default = ["remote", "walking"]
 """
 
 
-@pytest.fixture(params=["ours", "debian", "script"])
+@pytest.fixture(params=["debian", "script"])
 def store(request: pytest.FixtureRequest) -> str:
-    """The address of a content store: another daemon's, or a script's."""
-    name = {"ours": "our_containerd", "debian": "debian_containerd", "script": "backend"}[request.param]
+    """The address of a content store: the Go containerd's, or a script's."""
+    name = {"debian": "debian_containerd", "script": "backend"}[request.param]
     address = str(request.getfixturevalue(name).address)
     if request.param != "script":
         Ctr(OURS, address, "front")("leases", "create", "--id", "front", "--expires", "0")

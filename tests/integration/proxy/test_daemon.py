@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,16 @@ from pycontainerd.testing.daemon import Daemon
 
 pytestmark = pytest.mark.root
 URI = "io.containerd.snapshotter.v1.remote"
+
+
+def dropin(daemon: Daemon, text: str) -> None:
+    """Give the daemon a second config file: in the first, what is of the top would come too late."""
+    with open(f"{daemon.directory}/config.toml") as file:
+        main = file.read()
+    with open(f"{daemon.directory}/more.toml", "w") as file:
+        file.write(f"version = 2\n{text}")
+    with open(f"{daemon.directory}/config.toml", "w") as file:
+        file.write(f'imports = ["{daemon.directory}/more.toml"]\n{main}')
 
 
 def table(name: str, type_: str, address: str, more: str = "") -> str:
@@ -34,7 +45,9 @@ def why(ctr: Ctr, uri: str) -> str:
 @pytest.fixture
 def late(process) -> Iterator[Daemon]:
     """A daemon whose snapshotter ``remote`` has no socket yet."""
-    more = '[proxy_plugins.remote.exports]\nroot = "/r"\n[proxy_plugins.remote.timeouts]\nRemove = "1s"\nStat = "1s"\n'
+    more = (
+        '[proxy_plugins.remote.exports]\nroot = "/r"\n[proxy_plugins.remote.timeouts]\nRemove = "1s"\nCommit = "1s"\n'
+    )
     with Daemon.ours(config=table("remote", "snapshot", process.address, more)) as daemon:
         yield daemon
 
@@ -75,6 +88,70 @@ def test_a_snapshotter_that_hangs_holds_up_nobody_else(late, process) -> None:
         assert code != 0
         assert URI in error
     eventually(lambda: ctr.status("snapshots", "--snapshotter", "remote", "rm", "a")[0] == 0, "removal works again")
+
+
+def test_a_call_that_hangs_does_not_hold_up_the_end(late, process) -> None:
+    process.start()
+    ctr = Ctr(OURS, late.address)
+    eventually(lambda: state(ctr, URI) == "ok", "the plugin has bound")
+    with process.hanging("Prepare"), ThreadPoolExecutor(1) as pool:
+        call = pool.submit(ctr.status, "snapshots", "--snapshotter", "remote", "prepare", "a")
+        eventually(lambda: [call for call in process.calls() if call[0] == "Prepare"], "it is under way")
+        assert late.stop() == 0
+        assert call.result()[0] != 0
+
+
+def test_a_commit_whose_answer_was_lost_is_one(late, process) -> None:
+    process.start()
+    ctr = Ctr(OURS, late.address)
+    eventually(lambda: state(ctr, URI) == "ok", "the plugin has bound")
+    ctr("snapshots", "--snapshotter", "remote", "prepare", "a")
+    with process.mute("Commit"):
+        ctr("snapshots", "--snapshotter", "remote", "commit", "c", "a")
+    assert [line.split()[0] for line in ctr("snapshots", "--snapshotter", "remote", "ls").splitlines()[1:]] == ["c"]
+
+
+def test_what_waits_for_a_late_plugin_starts_with_it(process) -> None:
+    daemon = Daemon.ours()
+    dropin(
+        daemon, 'disabled_plugins = ["io.containerd.content.v1.content"]' + table("remote", "content", process.address)
+    )
+    with daemon:
+        ctr = Ctr(OURS, daemon.address)
+        service = "io.containerd.grpc.v1.content"
+        assert state(ctr, service) == "blocked"
+        said = why(ctr, service)
+        assert f"{process.address} is not there" in said
+        assert "io.containerd.content.v1.remote" in said
+        assert f"{process.address} is not there" in ctr("content", "ls", check=False)
+        process.start()
+        eventually(lambda: state(ctr, service) == "ok", "the service has started")
+        assert ctr("content", "ls", "-q") == ""
+
+
+def test_a_socket_that_is_mute_holds_up_no_start(tmp_path) -> None:
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(str(tmp_path / "s"))
+        mute.listen()
+        with Daemon.ours(config=table("remote", "snapshot", str(tmp_path / "s"))) as daemon:
+            assert "takes connections, but no gRPC server answered" in why(Ctr(OURS, daemon.address), URI)
+
+
+def test_a_reload_brings_and_takes_plugins(backend) -> None:
+    with Daemon.ours() as daemon:
+        ctr = Ctr(OURS, daemon.address)
+        with open(f"{daemon.directory}/config.toml") as file:
+            without = file.read()
+        with open(f"{daemon.directory}/config.toml", "a") as file:
+            file.write(table("remote", "snapshot", backend.address))
+        daemon.reload()
+        eventually(lambda: state(ctr, URI) == "ok", "the plugin has come")
+        ctr("snapshots", "--snapshotter", "remote", "prepare", "a")
+        with open(f"{daemon.directory}/config.toml", "w") as file:
+            file.write(without)
+        daemon.reload()
+        eventually(lambda: state(ctr, URI) == "", "the plugin has gone")
+        assert "not loaded" in ctr("snapshots", "--snapshotter", "remote", "ls", check=False)
 
 
 def test_tables_that_make_no_plugin_say_so_and_stop_nobody(process) -> None:

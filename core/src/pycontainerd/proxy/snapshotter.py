@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from pycontainerd.api.convert import moment, mount_records
 from pycontainerd.api.services.snapshots.v1 import snapshots_pb2 as pb
-from pycontainerd.contracts.errors import Internal, InvalidArgument
+from pycontainerd.contracts.errors import Internal, InvalidArgument, NotImplemented
 from pycontainerd.contracts.quoting import quote
 from pycontainerd.contracts.snapshots import Kind, SnapshotInfo, Usage
 from pycontainerd.contracts.types import EMPTY, Mount, Scope
@@ -78,7 +79,8 @@ class ProxySnapshotter:
             yield from map(self._info, response.info)
 
     def cleanup(self) -> None:
-        self._unary("Cleanup", pb.CleanupRequest)
+        with contextlib.suppress(NotImplemented):  # optional: who has no such call leaves nothing behind
+            self._unary("Cleanup", pb.CleanupRequest)
 
     def close(self) -> None:
         self._link.close()

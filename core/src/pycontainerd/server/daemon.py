@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 from pycontainerd import API_VERSION
@@ -23,6 +24,7 @@ from .services import PLUGINS
 
 log = logging.getLogger("containerd")
 LISTENER = "io.containerd.server.v1.grpc"
+THREADS = 32  # for what coroutines hand to threads, as many as serve calls; made as they are needed
 
 
 class Process:
@@ -65,6 +67,8 @@ class Process:
 
     async def _serve(self) -> int:
         loop = asyncio.get_running_loop()
+        # The default has a few threads more than processors: few calls that hang would hold up all that needs a thread.
+        loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="worker"))
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)

@@ -19,7 +19,15 @@ import attrs
 from pycontainerd.contracts import labels as label_rules
 from pycontainerd.contracts import rows
 from pycontainerd.contracts.database import Database
-from pycontainerd.contracts.errors import AlreadyExists, ContainerdError, Internal, InvalidArgument, NotFound
+from pycontainerd.contracts.errors import (
+    AlreadyExists,
+    ContainerdError,
+    DeadlineExceeded,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    Unavailable,
+)
 from pycontainerd.contracts.events import EventBus, SnapshotCommit, SnapshotPrepare, SnapshotRemove
 from pycontainerd.contracts.filters import parse
 from pycontainerd.contracts.locks import KeyedLocks
@@ -30,6 +38,7 @@ from pycontainerd.contracts.tables import ensure_namespace, hold
 from pycontainerd.contracts.types import EMPTY, Mount, Scope, now
 
 from .records import snapshot_field
+from .syncs import Syncs
 from .table import Plan, Row, Table
 
 log = logging.getLogger("containerd.snapshots")
@@ -47,6 +56,7 @@ class _Service(Protocol):
     numbers: Numbers
     pending: set[str]
     locks: KeyedLocks
+    syncs: Syncs
 
     def removed(self, snapshotter: str) -> None: ...
 
@@ -110,10 +120,15 @@ class ScopedSnapshotter:
         plan, active, above = self._database.write(begin)
         try:
             self._backend.commit(plan.name, active, _inherited(labels), **({"parent": above} if above else {}))
+        except (DeadlineExceeded, Unavailable):
+            if not self._is_there(plan.name):  # else it was done, and only the answer is lost
+                self._database.write(lambda db: self._abandon(db, plan))
+                raise
         except BaseException:
             self._database.write(lambda db: self._abandon(db, plan))
             raise
         self._database.write(lambda db: self._table.finish(db, plan))
+        self._service.syncs.committed(self._name)
         self._service.events.publish(self._scope.namespace, SnapshotCommit(key, name, self._name))
 
     def remove(self, key: str) -> None:
@@ -228,6 +243,13 @@ class ScopedSnapshotter:
         except ContainerdError as exc:
             fields = {"snapshotter": self._name, "key": name, "error": str(exc)}
             log.warning("a snapshot that could not be recorded is left for collection", extra={"fields": fields})
+
+    def _is_there(self, name: str) -> bool:
+        try:
+            self._backend.stat(name)
+        except ContainerdError:
+            return False
+        return True
 
     def _abandon(self, db: sqlite3.Connection, plan: Plan) -> None:
         self._table.drop_plan(db, plan)

@@ -29,7 +29,7 @@ def ctr(*args: str, **env: str) -> tuple[int, str, str]:
 
 def test_a_missing_socket_is_named_with_what_to_do(tmp_path: Path) -> None:
     code, out, error = ctr("-a", f"{tmp_path}/none.sock", "version")
-    assert (code, out) == (3, "")
+    assert (code, out) == (6, "")
     assert f"{tmp_path}/none.sock: no such socket" in error
     assert "is containerd running?" in error
 

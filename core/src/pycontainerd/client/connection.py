@@ -11,7 +11,7 @@ import grpc.aio
 from google.protobuf import descriptor_pool, message_factory
 
 from pycontainerd.api.status import from_code
-from pycontainerd.contracts.errors import ContainerdError, NotFound, PermissionDenied, Unavailable
+from pycontainerd.contracts.errors import ContainerdError, PermissionDenied, Unavailable
 from pycontainerd.contracts.service import LEASE_HEADER, NAMESPACE_HEADER
 
 MAX_MESSAGE = 16 << 20  # bytes; the Go containerd's limit in both directions
@@ -25,6 +25,8 @@ def headers(namespace: str, lease: str = "") -> Headers:
     """The headers of a call in ``namespace``, under ``lease`` unless that is empty."""
     found: Headers = ((NAMESPACE_HEADER, namespace),) if namespace else ()
     return (*found, (LEASE_HEADER, lease)) if lease else found
+
+_CUT_OFF = "Internal error from Core"  # grpc's words for a stream whose other end is gone
 
 
 class Connection:
@@ -68,12 +70,14 @@ class Connection:
         details = exc.details() or ""
         if exc.code() is grpc.StatusCode.UNAVAILABLE and any(text in details.lower() for text in _NOT_CONNECTED):
             return self._unreachable(details)
+        if exc.code() is grpc.StatusCode.INTERNAL and details == _CUT_OFF:
+            return Unavailable(f"the connection to {self.path} ended in the middle of a call")
         return from_code(exc.code().value[0], details)
 
     def _unreachable(self, details: str) -> ContainerdError:
         what = f"cannot connect to {self.path}"
         if not os.path.exists(self.path):
-            return NotFound(
+            return Unavailable(
                 f"{what}: no such socket", hint="is containerd running? --address or CONTAINERD_ADDRESS names another"
             )
         if not os.access(self.path, os.R_OK | os.W_OK):

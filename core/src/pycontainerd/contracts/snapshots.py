@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import attrs
 
@@ -97,6 +97,15 @@ class Snapshotter(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Syncing(Protocol):
+    """What a back end may have besides. Without it all file systems of the machine are synced."""
+
+    def sync(self) -> None:
+        """Return once everything that was written to its snapshots is on disk."""
+        ...
 
 
 @attrs.frozen
@@ -192,6 +201,16 @@ class SnapshotService(Protocol):
 
     def names(self) -> Sequence[str]:
         """The snapshotters that are up, the default one first."""
+        ...
+
+    def flush(self, snapshotter: str = "") -> None:
+        """Return once the files of all snapshots that have been committed are on disk.
+
+        That happens by and by without being asked for. What was committed before and has not got there when the power
+        goes is not trusted after: image layers are removed then, and unpacked anew when they are wanted.
+
+        :raises DataLoss: they cannot be written.
+        """
         ...
 
     def sweeper(self) -> SnapshotSweeper:

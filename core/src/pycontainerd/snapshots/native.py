@@ -38,6 +38,9 @@ class NativeSnapshotter(RecordedSnapshotter):
     def cleanup(self) -> None:
         self._dirs.cleanup()
 
+    def sync(self) -> None:
+        self._dirs.sync()
+
     def close(self) -> None:
         self._dirs.close()
 

@@ -17,7 +17,9 @@ from pycontainerd.contracts.snapshots import Snapshotter
 from pycontainerd.contracts.types import Scope
 
 from .scoped import ScopedSnapshotter
+from .suspects import distrust
 from .sweep import Sweeper
+from .syncs import Syncs
 from .table import plans
 
 log = logging.getLogger("containerd.snapshots")
@@ -43,6 +45,7 @@ class Snapshots:
         self.locks = KeyedLocks()
         self.pending: set[str] = set()  # names at back ends of snapshots that are being made
         self._backends = backends
+        self.syncs = Syncs(database, backends)
         self.preferred = preferred
         self._why = why
         self._removed: list[Callable[[str], None]] = []
@@ -74,6 +77,9 @@ class Snapshots:
     def names(self) -> Sequence[str]:
         default = self.default
         return sorted(self._backends, key=lambda name: (name != default, name))
+
+    def flush(self, snapshotter: str = "") -> None:
+        self.syncs.flush(snapshotter or self.default)
 
     def sweeper(self) -> Sweeper:
         return Sweeper(self)
@@ -114,6 +120,9 @@ class Snapshots:
                 fields = {"snapshotter": name, "key": plan.key, "target": plan.target, "error": str(exc)}
                 log.warning("an interrupted commit of a snapshot stays open", extra={"fields": fields})
                 answered = answered and not isinstance(exc, (Unavailable, DeadlineExceeded))
+        if answered:
+            distrust(self.database, name, backend)
+            self.syncs.committed(name)  # what the last run has not come to
         return answered
 
 

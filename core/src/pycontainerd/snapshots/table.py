@@ -16,6 +16,8 @@ from pycontainerd.contracts.quoting import quote
 from pycontainerd.contracts.tables import release
 from pycontainerd.contracts.types import now
 
+from .syncs import note_commit
+
 _COLUMNS = "key, name, parent, labels, created, updated"
 
 
@@ -126,6 +128,7 @@ class Table:
             "INSERT INTO snapshot_commits VALUES (?,?,?,?,?,?,?)",
             (*self._where, plan.target, plan.key, plan.name, plan.parent, plan.labels),
         )
+        note_commit(db, self.snapshotter, plan.name)
 
     def finish(self, db: sqlite3.Connection, plan: Plan) -> None:
         """End a commit that the back end has done."""
@@ -133,6 +136,7 @@ class Table:
         self.drop_plan(db, plan)
         moment = rows.pack_time(now())
         self.insert(db, Row(plan.target, plan.name, plan.parent, plan.labels, moment, moment))
+        note_commit(db, self.snapshotter, plan.name)
 
     def drop_plan(self, db: sqlite3.Connection, plan: Plan) -> None:
         """End a commit that the back end has not done."""

@@ -19,6 +19,7 @@ from typing import Protocol
 from pycontainerd.contracts.errors import ContainerdError
 from pycontainerd.contracts.snapshots import Kind, SnapshotRecords
 
+from .fs import syncfs
 from .mount import remove_tree
 
 log = logging.getLogger("containerd.snapshots")
@@ -154,6 +155,14 @@ class SnapshotDirs:
                 failure = exc
         if failure is not None:
             raise failure
+
+    def sync(self) -> None:
+        """Return once everything that was written to the trees is on disk."""
+        fd = os.open(self._trees.path("."), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            syncfs(fd)
+        finally:
+            os.close(fd)
 
     def close(self) -> None:
         """Begin no further deletion; the next start, or a cleanup, finishes them."""

@@ -90,6 +90,7 @@ class Unpacker:
             with self._locks.hold((scope.namespace, name, layer.chain_id)):
                 state = self._layer(content, backend, layer, report)
             report(LayerProgress(layer.descriptor, state))
+        self._snapshots.flush(name)  # most of it is on disk by now: that goes on while layers are extracted
         chain_id = layers[-1].chain_id
         label = gclabels.snapshot_label(name)
         content.update(manifest.config.digest, {label: chain_id}, (f"labels.{label}",))
@@ -146,7 +147,7 @@ class Unpacker:
         return "done"
 
     def _apply(self, content: ContentStore, layer: Layer, mounts: Sequence[Mount]) -> None:
-        applied = self._diff.apply(content, layer.descriptor, mounts)
+        applied = self._diff.apply(content, layer.descriptor, mounts, sync=False)  # one sync for all, see `unpack`
         if applied.digest != layer.diff_id:
             raise DataLoss(
                 f"layer {layer.descriptor.digest} unpacks to {applied.digest}, the image's config says {layer.diff_id}"

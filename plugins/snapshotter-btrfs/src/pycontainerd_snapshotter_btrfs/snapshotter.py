@@ -65,6 +65,9 @@ class BtrfsSnapshotter(RecordedSnapshotter):
         if failure is not None:
             raise failure
 
+    def sync(self) -> None:
+        self._dirs[Kind.COMMITTED].sync()  # all are on one file system
+
     def close(self) -> None:
         for folder in self._dirs.values():
             folder.close()

@@ -65,6 +65,9 @@ class OverlaySnapshotter(RecordedSnapshotter):
     def cleanup(self) -> None:
         self._dirs.cleanup()
 
+    def sync(self) -> None:
+        self._dirs.sync()
+
     def close(self) -> None:
         self._dirs.close()
 

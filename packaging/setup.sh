@@ -30,6 +30,10 @@ if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1; then
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -qq >/dev/null
   apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+  # Its package starts a daemon; the tests want the programs, and start one when they need it.
+  if [[ " ${missing[*]} " == *" zfs-fuse "* ]] && [ -d /run/systemd/system ]; then
+    systemctl disable --quiet --now zfs-fuse.service || true
+  fi
   exit 0
 fi
 printf 'missing: %s\n' "${missing[@]}" >&2

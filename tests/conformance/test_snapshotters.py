@@ -1,26 +1,31 @@
-"""The native, the overlay and the btrfs snapshotter, bare and as a namespace sees them, in the suite for all snapshotters."""
+"""The native, the overlay, the btrfs and the zfs snapshotter, bare and as a namespace sees them, in the suite for all snapshotters."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from pycontainerd.contracts.snapshots import Snapshotter
-from pycontainerd.contracts.types import Scope
+from pycontainerd.contracts.types import Mount, Scope
 from pycontainerd.metadata.database import SqliteDatabase
 from pycontainerd.snapshots.native import NativeSnapshotter
 from pycontainerd.snapshots.records import RecordStore
 from pycontainerd.snapshots.snapshots import Snapshots
 from pycontainerd.sys.mount import remove_tree
-from pycontainerd.testing.filesystems import loop
+from pycontainerd.sys.mountinfo import read_mountinfo
+from pycontainerd.testing import zfs
+from pycontainerd.testing.filesystems import loop, run
 from pycontainerd.testing.snapshotters import SnapshotterSuite
 from pycontainerd_snapshotter_btrfs import place
 from pycontainerd_snapshotter_btrfs.snapshotter import BtrfsSnapshotter
 from pycontainerd_snapshotter_overlay import probe
 from pycontainerd_snapshotter_overlay.snapshotter import OverlaySnapshotter
+from pycontainerd_snapshotter_zfs.snapshotter import ZfsSnapshotter
 
 
 @pytest.fixture
@@ -90,3 +95,32 @@ class TestBtrfs(SnapshotterSuite):
         yield made
         made.close()
         made.cleanup()
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[zfs.Pool]:
+    with zfs.pool() as made:
+        yield made
+
+
+class TestZfs(SnapshotterSuite):
+    counts_inodes = False
+
+    @pytest.fixture
+    def snapshotter(self, pool: zfs.Pool, database: SqliteDatabase) -> Iterator[Snapshotter]:
+        dataset = f"{pool.dataset}/{uuid.uuid4().hex[:8]}"
+        run("zfs", "create", "-o", "mountpoint=none", dataset)
+        made = ZfsSnapshotter(dataset, RecordStore(database).records("zfs"))
+        yield made
+        made.close()
+        made.cleanup()
+        run("zfs", "destroy", "-R", dataset)
+
+    def mounted(self, mounts: Sequence[Mount]) -> AbstractContextManager[str]:
+        return zfs.mounted(mounts)
+
+    def flush(self, root: str) -> None:
+        """A pool writes out what it has when a snapshot is taken (fsync goes to its log, which `used` does not count)."""
+        name = f"{next(one.source for one in read_mountinfo() if one.point == root)}@flush"
+        run("zfs", "snapshot", name)
+        run("zfs", "destroy", name)

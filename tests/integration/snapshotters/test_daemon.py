@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from pycontainerd.testing import needs
+from pycontainerd.testing import needs, zfs
 from pycontainerd.testing.client import OURS, Ctr, eventually
 from pycontainerd.testing.daemon import Daemon
-from pycontainerd.testing.filesystems import loop
+from pycontainerd.testing.filesystems import loop, run
 from pycontainerd.testing.plugin import IMAGE
 
 pytestmark = pytest.mark.root
@@ -47,9 +47,27 @@ def test_a_container_runs_on_btrfs_and_its_changes_are_a_layer(daemon: Daemon, b
     eventually(lambda: os.listdir(f"{btrfs}/snapshots/active") == [], "the container's subvolume is gone", 10)
 
 
-def test_a_snapshotter_that_cannot_work_says_why(daemon: Daemon) -> None:
-    with Daemon.ours() as other:
-        said = Ctr(OURS, other.address)("plugins", "why", "io.containerd.snapshotter.v1.btrfs", check=False)
+def test_snapshots_are_made_and_removed_on_zfs() -> None:
+    with zfs.pool() as pool:
+        config = f'[plugins."io.containerd.snapshotter.v1.zfs"]\nroot_path = "{pool.root}"\n'
+        with Daemon.ours(config=config) as daemon:
+            ctr = Ctr(OURS, daemon.address)
+            ctr("snapshots", "--snapshotter", "zfs", "prepare", "a")
+            ctr("snapshots", "--snapshotter", "zfs", "commit", "c", "a")
+            said = ctr("snapshots", "--snapshotter", "zfs", "prepare", "-t", "/mnt", "b", "c")
+            assert said == f"mount -t zfs {pool.dataset}/2 /mnt\n"
+            for key in ("b", "c"):
+                ctr("snapshots", "--snapshotter", "zfs", "rm", key)
+            eventually(
+                lambda: run("zfs", "list", "-H", "-r", "-o", "name", pool.dataset) == f"{pool.dataset}\n",
+                "the datasets are gone",
+                10,
+            )
+
+
+@pytest.mark.parametrize(("name", "reason"), [("btrfs", "need a btrfs"), ("zfs", "zfs create -o mountpoint")])
+def test_a_snapshotter_that_cannot_work_says_why(our_containerd_module: Daemon, name: str, reason: str) -> None:
+    ctr = Ctr(OURS, our_containerd_module.address)
+    said = ctr("plugins", "why", f"io.containerd.snapshotter.v1.{name}", check=False)
     assert "skipped" in said
-    assert "need a btrfs" in said
-    assert "root_path" in said
+    assert reason in said

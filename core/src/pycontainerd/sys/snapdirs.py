@@ -198,7 +198,8 @@ class SnapshotDirs:
                 self._trees.rename(name, str(number))
             elif number in moved or number not in recorded:
                 leftovers.append(name)
-        return leftovers
+        # Children have higher numbers than their parents, and where trees hang together they must go first.
+        return sorted(leftovers, key=lambda name: -int(name.rpartition(".")[2]))
 
     def _owners(self) -> tuple[set[int], set[int], Mapping[int, str]]:
         """The snapshots that belong here, those that have moved on to another folder, and all.

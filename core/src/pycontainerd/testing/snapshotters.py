@@ -25,9 +25,14 @@ LABELS = {"containerd.io/gc.root": "yes", "containerd.io/snapshot/test": "1"}
 
 
 class SnapshotterSuite(SnapshotFiles):
-    """The whole suite. ``rebases``: whether `commit` takes a parent for a snapshot that was prepared without."""
+    """The whole suite.
+
+    ``rebases``: whether `commit` takes a parent for a snapshot that was prepared without. ``counts_inodes``: whether
+    `usage` knows them.
+    """
 
     rebases = False
+    counts_inodes = True
 
     def test_prepared_snapshots_are_active_until_committed(self, snapshotter: Snapshotter) -> None:
         snapshotter.prepare("a", "", LABELS)
@@ -233,11 +238,11 @@ class SnapshotterSuite(SnapshotFiles):
             empty = snapshotter.usage("a")
             with open(os.path.join(root, "file"), "wb") as file:
                 file.write(os.urandom(1 << 20))
-                file.flush()
-                os.fsync(file.fileno())
+            self.flush(root)
             used = snapshotter.usage("a")
         assert used.size >= empty.size + (1 << 20)
-        assert used.inodes == empty.inodes + 1
+        if self.counts_inodes:
+            assert used.inodes == empty.inodes + 1
         snapshotter.commit("c", "a")
         assert snapshotter.usage("c").size >= 1 << 20
         snapshotter.view("v", "c")

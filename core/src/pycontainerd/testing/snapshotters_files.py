@@ -12,6 +12,7 @@ import pytest
 
 from pycontainerd.contracts.snapshots import Snapshotter
 from pycontainerd.contracts.types import Mount
+from pycontainerd.sys.libc import syncfs
 from pycontainerd.sys.mount import mounted
 
 Change = Callable[[str], None]
@@ -58,6 +59,14 @@ class SnapshotFiles:
     def mounted(self, mounts: Sequence[Mount]) -> AbstractContextManager[str]:
         """Mount them for the time of a ``with``, which gets the path. For a subclass whose mounts need help from outside."""
         return mounted(mounts)
+
+    def flush(self, root: str) -> None:
+        """Have what was written below the mount point ``root`` on the disk, where `usage` sees it."""
+        fd = os.open(root, os.O_RDONLY)
+        try:
+            syncfs(fd)
+        finally:
+            os.close(fd)
 
     def _layers(self, snapshotter: Snapshotter, *changes: Change) -> str:
         parent = ""

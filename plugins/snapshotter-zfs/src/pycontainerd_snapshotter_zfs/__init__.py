@@ -1,0 +1,1 @@
+"""The zfs snapshotter of pycontainerd."""

@@ -20,7 +20,9 @@ from typing import Any
 
 import grpc
 
+from pycontainerd.api.services.sandbox.v1 import sandbox_pb2
 from pycontainerd.api.status import to_code
+from pycontainerd.api.types import platform_pb2
 from pycontainerd.content.local import LocalStore
 from pycontainerd.content.service import ContentRpc
 from pycontainerd.content.service_write import WriteStream
@@ -79,6 +81,15 @@ class Content:
         return self._backend.store(scope.namespace)
 
 
+class Controller:
+    SERVICE = "containerd.services.sandbox.v1.Controller"
+
+    def Platform(self, request: sandbox_pb2.ControllerPlatformRequest, call: Call) -> Any:
+        return sandbox_pb2.ControllerPlatformResponse(
+            platform=platform_pb2.Platform(os=request.sandboxer, architecture=request.sandbox_id)
+        )
+
+
 class Handlers(grpc.GenericRpcHandler):
     """The methods of all services, with synchronous handlers."""
 
@@ -90,6 +101,7 @@ class Handlers(grpc.GenericRpcHandler):
         services: list[Any] = [
             SnapshotsRpc(Snapshots(backend)),  # type: ignore[arg-type]
             ContentRpc(self._content),
+            Controller(),
             DiffRpc(WalkingDiffer(f"{directory}/diff"), self._content),
         ]
         self._methods = {method.path: method for service in services for method in methods(service)}

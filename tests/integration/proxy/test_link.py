@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from pycontainerd.api.services.sandbox.v1.sandbox_pb2 import ControllerPlatformRequest
 from pycontainerd.contracts.errors import (
     AlreadyExists,
     ContainerdError,
@@ -22,6 +23,7 @@ from pycontainerd.contracts.errors import (
 from pycontainerd.contracts.types import Scope
 from pycontainerd.proxy.calls import Calls
 from pycontainerd.proxy.link import Limits, Link
+from pycontainerd.proxy.sandbox import ProxySandboxController
 from pycontainerd.proxy.snapshotter import ProxySnapshotter
 from pycontainerd.testing.client import eventually
 
@@ -125,6 +127,15 @@ def test_calls_are_made_in_the_name_of_their_namespace_and_lease(backend, snapsh
     snapshotter.prepare("a")
     snapshotter.in_scope(Scope("ns", "lease-1")).mounts("a")
     assert backend.calls() == [["Prepare", "-", "-"], ["Mounts", "ns", "lease-1"]]
+
+
+def test_a_sandbox_controller_is_called_by_its_name(backend) -> None:
+    link = Link("io.containerd.sandbox.controller.v1.kata", backend.address, limits=Limits(connect=5))
+    controller = ProxySandboxController(link, "kata")
+    found = controller.call("Platform", ControllerPlatformRequest(sandbox_id="s"), Scope("ns"))
+    assert (found.platform.os, found.platform.architecture) == ("kata", "s")
+    assert backend.calls() == [["Platform", "ns", "-"]]
+    controller.close()
 
 
 def test_one_kind_of_call_that_hangs_leaves_room_for_others(backend) -> None:

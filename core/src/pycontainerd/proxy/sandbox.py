@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pycontainerd.api.services.sandbox.v1 import sandbox_pb2 as pb
+from pycontainerd.api.services.sandbox.v1 import sandbox_pb2 as _pb  # noqa: F401 - makes the service known
 from pycontainerd.contracts.types import Scope
 
 from .link import Link
 
 SERVICE = "containerd.services.sandbox.v1.Controller"
-_DAY = 86400.0
-DEADLINES: Mapping[str, float] = {"Create": 120, "Start": 120, "Stop": 120, "Shutdown": 120, "Wait": _DAY}  # seconds
+DEADLINES: Mapping[str, float] = {"Create": 120, "Start": 120, "Stop": 120, "Shutdown": 120}  # seconds
 
 
 class ProxySandboxController:
@@ -29,13 +28,11 @@ class ProxySandboxController:
     def call(self, method: str, request: Any, scope: Scope) -> Any:
         """Call an RPC of the controller, in the name of ``scope`` unless the config names a namespace.
 
+        ``Wait`` ends at its deadline like any other call: ask again.
+
         :raises ContainerdError: as for `Link.unary`.
         """
-        if (
-            pb.DESCRIPTOR.services_by_name["Controller"]
-            .methods_by_name[method]
-            .input_type.fields_by_name.get("sandboxer")
-        ):
+        if "sandboxer" in request.DESCRIPTOR.fields_by_name:
             request.sandboxer = self._name
         return self._link.unary(SERVICE, method, request, self._scope or scope)
 

@@ -26,7 +26,7 @@ from pycontainerd.contracts.errors import (
 )
 from pycontainerd.contracts.types import Mount
 
-from . import libc, openat2, overlay
+from . import idmap, libc, mountapi, openat2, overlay
 from .mountinfo import is_mount_point, mounts_under
 from .mountopts import (
     MS_BIND,
@@ -106,10 +106,10 @@ def mount_one(mount: Mount, target: str) -> None:
     plan = parse_options(mount.options)
     try:
         with _point(mount, target) as point:
-            if mount.type == "overlay" and overlay.needs_help(plan):
-                overlay.mount_long(mount.source, point, plan)
+            if plan.uidmap:
+                _mount_mapped(mount, point, plan, idmap.parse(plan.uidmap, plan.gidmap))
             else:
-                libc.mount(mount.source, point, mount.type, plan.flags, ",".join(plan.data))
+                _mount_plain(mount, point, plan)
             try:
                 _adjust(point, plan)
             except OSError:
@@ -120,6 +120,33 @@ def mount_one(mount: Mount, target: str) -> None:
         raise translate(exc, what) from exc
     except ValueError as exc:
         raise InvalidArgument(f"{what}: {exc}") from exc
+
+
+def _mount_plain(mount: Mount, point: str, plan: MountPlan) -> None:
+    if mount.type == "overlay" and overlay.needs_help(plan):
+        overlay.mount_long(mount.source, point, plan)
+    else:
+        libc.mount(mount.source, point, mount.type, plan.flags, ",".join(plan.data))
+
+
+def _mount_mapped(mount: Mount, point: str, plan: MountPlan, mapping: idmap.IdMap) -> None:
+    """Owners are mapped by a mount in between; for an overlay that of its lower layers, for what is written has owners already."""
+    if mount.type == "overlay":
+        with overlay.mapped_layers(plan, mapping) as mapped:
+            _mount_plain(mount, point, mapped)
+        return
+    if plan.bind:
+        fd = idmap.clone(mount.source, mapping, recursive=bool(plan.flags & MS_REC))
+    else:
+        _mount_plain(mount, point, plan)
+        try:
+            fd = idmap.clone(point, mapping)
+        finally:
+            libc.umount2(point, MNT_DETACH)
+    try:
+        mountapi.move_mount(fd, point)
+    finally:
+        os.close(fd)
 
 
 def _adjust(point: str, plan: MountPlan) -> None:

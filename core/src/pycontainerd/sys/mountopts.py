@@ -81,11 +81,16 @@ _VOLATILE = ("volatile", "fsync=volatile")
 
 @attrs.frozen
 class MountPlan:
-    """What to ask of the kernel: ``flags`` and ``data`` of the mount, then the ``propagation`` of its point."""
+    """What to ask of the kernel: ``flags`` and ``data`` of the mount, then the ``propagation`` of its point.
+
+    ``uidmap`` and ``gidmap`` (`sys.idmap`), both or none, map the owners that are seen through it.
+    """
 
     flags: int = 0
     propagation: int = 0
     data: Sequence[str] = ()
+    uidmap: str = ""
+    gidmap: str = ""
 
     @property
     def bind(self) -> bool:
@@ -95,10 +100,12 @@ class MountPlan:
 def parse_options(options: Sequence[str]) -> MountPlan:
     """Sort options into flags, propagation, and data for the file system. A later option wins over an earlier.
 
-    :raises InvalidArgument: an option that is meant for the mount manager is left over.
-    :raises NotImplemented: ``loop``, ``uidmap=`` and ``gidmap=`` (a mount without them would be a wrong one).
+    :raises InvalidArgument: an option that is meant for the mount manager is left over; only users, or only groups,
+        are mapped.
+    :raises NotImplemented: ``loop`` (a mount without it would be a wrong one).
     """
     flags = propagation = 0
+    maps = {"uidmap": "", "gidmap": ""}
     data: list[str] = []
     for option in options:
         if option in _SET:
@@ -109,11 +116,15 @@ def parse_options(options: Sequence[str]) -> MountPlan:
             propagation = _PROPAGATION[option]
         elif option.startswith("X-containerd."):
             raise InvalidArgument(f"mount option {option!r} is for the mount manager, which has not handled it")
-        elif option == "loop" or option.startswith(("uidmap=", "gidmap=")):
+        elif option.startswith(("uidmap=", "gidmap=")):
+            maps[option[:6]] = option[7:]
+        elif option == "loop":
             raise NotImplemented(f"mount option {option!r} is not supported")
         elif option and option != "defaults":
             data.append(option)
-    return MountPlan(flags, propagation, tuple(data))
+    if bool(maps["uidmap"]) != bool(maps["gidmap"]):
+        raise InvalidArgument("mount options uidmap and gidmap go together: one is missing")
+    return MountPlan(flags, propagation, tuple(data), **maps)
 
 
 def is_read_only(mount: Mount) -> bool:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 
-from . import libc, mountapi
+import attrs
+
+from . import idmap, libc, mountapi
 from .mountopts import (
     MS_NOATIME,
     MS_NODEV,
@@ -25,6 +28,7 @@ from .mountopts import (
 )
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_MNT_DETACH = 2
 _DIRECTORIES = ("lowerdir", "upperdir", "workdir")
 _ATTRIBUTES = {
     MS_RDONLY: mountapi.MOUNT_ATTR_RDONLY,
@@ -129,6 +133,36 @@ def _in_directory(directory: str, source: str, target: str, flags: int, data: st
     thread.join()
     if failure:
         raise failure[0]
+
+
+@contextlib.contextmanager
+def mapped_layers(plan: MountPlan, mapping: idmap.IdMap) -> Iterator[MountPlan]:
+    """The plan with its lower layers seen through a mount with mapped owners, which is there for the ``with``.
+
+    The overlay keeps what it needs of it. The mount is read-only and its point is removed by rmdir only, so whatever goes
+    wrong, nothing is deleted through it.
+    """
+    index = next((index for index, option in enumerate(plan.data) if option.startswith("lowerdir=")), -1)
+    if index < 0:
+        raise OSError(errno.EINVAL, "an overlay with mapped owners needs a lowerdir")
+    layers = split_layers(plan.data[index].removeprefix("lowerdir="))
+    common = os.path.commonpath(layers)
+    point = tempfile.mkdtemp(prefix="containerd-idmap")
+    try:
+        with _closing(idmap.clone(common, mapping, read_only=True)) as fd:
+            mountapi.move_mount(fd, point)
+        try:
+            moved = (os.path.normpath(os.path.join(point, os.path.relpath(layer, common))) for layer in layers)
+            mapped = "lowerdir=" + ":".join(map(_escaped, moved))
+            yield attrs.evolve(plan, data=(*plan.data[:index], mapped, *plan.data[index + 1 :]))
+        finally:
+            libc.umount2(point, _MNT_DETACH)
+    finally:
+        os.rmdir(point)
+
+
+def _escaped(layer: str) -> str:
+    return layer.replace("\\", "\\\\").replace(":", "\\:")
 
 
 @contextlib.contextmanager

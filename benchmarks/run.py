@@ -1,7 +1,7 @@
 """The numbers we promise, paired with the Go containerd in one run, by the same Go client.
 
     make bench                  all of them
-    python benchmarks/run.py run-rm memory cold-start
+    python benchmarks/run.py graph cold-start run-rm memory
 
 Every figure is a median; ratio is ours divided by theirs, pair by pair.
 """
@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from daemons import Daemon, pair
+from graph import graph
 
 RUNS = int(os.environ.get("RUNS", "15"))
 CONTAINERS = int(os.environ.get("CONTAINERS", "10"))
@@ -51,7 +52,7 @@ def cold_start() -> None:
                 daemon.stop()
                 if turn:
                     taken[daemon.name].append(seconds)
-        report("cold start to first RPC", taken["ours"], taken["go"], "s", "ours at most 0.6 s")
+        report("cold start to first RPC", taken["ours"], taken["go"], "s", "ours at most 0.4 s")
 
 
 def run_rm() -> None:
@@ -115,7 +116,7 @@ def memory() -> None:
         report(f"memory a container ({CONTAINERS} running)", taken["ours"], taken["go"], "MiB", "ratio at most 1")
 
 
-ALL: dict[str, Callable[[], None]] = {"cold-start": cold_start, "run-rm": run_rm, "memory": memory}
+ALL: dict[str, Callable[[], None]] = {"graph": graph, "cold-start": cold_start, "run-rm": run_rm, "memory": memory}
 
 if __name__ == "__main__":
     for chosen in sys.argv[1:] or list(ALL):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 import threading
 
 import attrs
 import pytest
 
-from pycontainerd.kernel import KernelError, Registration, RegistrationError, Skip, State
+from pycontainerd.kernel import Daemon, KernelError, Registration, RegistrationError, Skip, State
 from pycontainerd.kernel.errors import RequiredPluginError
+from pycontainerd.kernel.initializer import Initializer
 
 TYPE = "t.v1"
 
@@ -243,3 +245,86 @@ def test_two_thousand_plugins_start_and_stop(run):
 def test_a_registration_that_cannot_be_is_refused_at_once(wrong):
     with pytest.raises(RegistrationError):
         Registration(init=boom, **wrong)
+
+
+def test_a_chain_of_ten_thousand_starts_and_stops(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.makedirs", lambda *_args, **_kwargs: None)  # its own tests have it; here it is only slow
+
+    async def init(ctx):
+        return ctx.uri
+
+    closed = []
+    registrations = {
+        f"{TYPE}.p{n}": plugin(f"p{n}", init, close=closed.append, requires=[f"{TYPE}.p{n - 1}"] if n else [])
+        for n in range(10_000)
+    }
+    daemon = Daemon(str(tmp_path), str(tmp_path))
+    initializer = Initializer(registrations, daemon, lambda _uri, _config: None)
+
+    async def body():
+        await initializer.start()
+        states = [outcome.state for outcome in initializer.outcomes.values()]
+        some = await initializer.stop({f"{TYPE}.p9990"})
+        await initializer.stop()
+        return states, some
+
+    states, some = asyncio.run(body())
+    assert states == [State.OK] * 10_000
+    assert some == [f"{TYPE}.p{n}" for n in range(9990, 10_000)]
+    assert closed == [f"{TYPE}.p{n}" for n in (*reversed(range(9990, 10_000)), *reversed(range(9990)))]
+
+
+def test_of_many_independent_plugins_only_so_many_start_at_once(run, monkeypatch):
+    monkeypatch.setattr("pycontainerd.kernel.initializer.AT_ONCE", 3)
+    now, most = 0, 0
+
+    async def init(ctx):
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0)
+        now -= 1
+
+    report = run(*(plugin(f"p{n}", init) for n in range(20))).report
+    assert sum(row.state is State.OK for row in report) == 20
+    assert most == 3
+
+
+def test_a_stop_of_some_leaves_what_another_of_the_type_still_serves(run, tmp_path):
+    registrations = {
+        one.uri: one for one in (plugin("a", type="s.v1"), plugin("b", type="s.v1"), plugin("t", requires=["s.v1"]))
+    }
+    initializer = Initializer(
+        registrations, Daemon(str(tmp_path / "r"), str(tmp_path / "s")), lambda _uri, _config: None
+    )
+
+    async def body():
+        await initializer.start()
+        return await initializer.stop({"s.v1.a"}), await initializer.stop({"s.v1.a", "s.v1.b"})
+
+    assert asyncio.run(body()) == (["s.v1.a"], ["s.v1.b", "t.v1.t"])
+
+
+def test_while_a_start_takes_long_the_log_names_who_takes_so_long(run, monkeypatch, caplog):
+    monkeypatch.setattr("pycontainerd.kernel.initializer.PATIENCE", 0.01)
+    monkeypatch.setattr("pycontainerd.kernel.initializer.NAMED", 2)
+    enough = threading.Event()
+
+    def slow(ctx):
+        enough.wait(30)
+
+    class Watch(logging.Handler):
+        def emit(self, record):
+            if "the start waits" in record.getMessage():
+                enough.set()
+
+    handler = Watch()
+    logging.getLogger("containerd").addHandler(handler)
+    try:
+        with caplog.at_level(logging.WARNING, "containerd"):
+            run(*(plugin(f"p{n}", slow) for n in range(3)))
+    finally:
+        logging.getLogger("containerd").removeHandler(handler)
+    assert any(
+        one.getMessage() == "the start waits since 0.01 s for t.v1.p0, t.v1.p1 and 1 more" for one in caplog.records
+    )

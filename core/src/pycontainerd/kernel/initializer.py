@@ -10,7 +10,8 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -23,6 +24,8 @@ from .registration import Registration, is_type
 from .report import State
 
 ConfigFor = Callable[[str, type[Any] | None], Any]
+AT_ONCE = 256  # plugins that start at the same time: each may hold a thread until its deadline
+NAMED = 8  # of them that a line of the log names
 PATIENCE = 3.0  # seconds after which the log says whose start the others wait for
 
 
@@ -53,25 +56,37 @@ class Initializer:
         self.config_for = config_for
         self._daemon = daemon
         self._instances: dict[str, Any] = {}  # the same dict for ever: contexts look into it
-        self._types: dict[str, str] = {}
-        self._register(registrations)
-        self._started: list[str] = []
+        self._started: dict[str, None] = {}  # in the order of their start
+        self._running: Counter[str] = Counter()  # by type
 
     async def start(self) -> None:
         """Start every plugin that has no outcome yet or waits for another one; returns when each has an outcome."""
-        waiting = [uri for uri in self.graph.order if self._unsettled(uri)]
-        done = {uri: asyncio.Event() for uri in waiting}
+        waiting = {uri for uri in self.graph.order if self._unsettled(uri)}
+        sorter = self.graph.sorter()
+        sorter.prepare()
+        slots = asyncio.Semaphore(AT_ONCE)
+        busy: dict[str, None] = {}
 
         async def run(uri: str) -> None:
-            for earlier in self.graph.before[uri]:
-                if earlier in done:
-                    await done[earlier].wait()
-            outcome = await self.attempt(self.registrations[uri])
-            self.settle(uri, outcome)
-            done[uri].set()
+            async with slots:
+                busy[uri] = None
+                self.settle(uri, await self.attempt(self.registrations[uri]))
+                del busy[uri]
+            go_on(uri)
 
-        with _watching(lambda: [uri for uri in done if not done[uri].is_set() and self._ready(uri, done)]):
-            await asyncio.gather(*(run(uri) for uri in waiting))
+        def go_on(*done: str) -> None:
+            """Begin what may begin after ``done``; a group, and what has its outcome already, is done itself."""
+            sorter.done(*done)
+            while ready := sorter.get_ready():
+                for name in ready:
+                    if name in waiting:
+                        tasks.create_task(run(name))
+                    else:
+                        sorter.done(name)
+
+        with _watching(busy):
+            async with asyncio.TaskGroup() as tasks:
+                go_on()
 
     async def attempt(self, registration: Registration) -> Outcome:
         """Try to start one plugin; what it needs is not waited for. `settle` makes the outcome count."""
@@ -93,7 +108,8 @@ class Initializer:
         self.outcomes[uri] = outcome
         if outcome.state is State.OK:
             self._instances[uri] = outcome.instance
-            self._started.append(uri)
+            self._started[uri] = None
+            self._running[self.registrations[uri].type] += 1
 
     def dependents(self, uris: set[str]) -> list[str]:
         """``uris`` and the running plugins that cannot do without them, in the order in which they were started."""
@@ -111,7 +127,8 @@ class Initializer:
         """
         stopping = list(self._started) if uris is None else self.dependents(uris)
         for uri in reversed(stopping):
-            self._started.remove(uri)
+            del self._started[uri]
+            self._running[self.registrations[uri].type] -= 1
             instance = self._instances.pop(uri)
             if uris is not None:
                 self.outcomes.pop(uri, None)
@@ -131,21 +148,12 @@ class Initializer:
         """Take another set of registrations; what is no longer in it must have been stopped."""
         self.registrations = dict(registrations)
         self.graph = graph
-        self._register(registrations)
         for uri in [uri for uri in self.outcomes if uri not in registrations]:
             del self.outcomes[uri]
-
-    def _register(self, registrations: Mapping[str, Registration]) -> None:
-        self._types.clear()
-        self._types.update((uri, registration.type) for uri, registration in registrations.items())
 
     def _unsettled(self, uri: str) -> bool:
         outcome = self.outcomes.get(uri)
         return outcome is None or (outcome.state is State.BLOCKED and not outcome.late)
-
-    def _ready(self, uri: str, done: Mapping[str, asyncio.Event]) -> bool:
-        """Whether its own init is what a start waits for."""
-        return all(earlier not in done or done[earlier].is_set() for earlier in self.graph.before[uri])
 
     def _missing(self, registration: Registration, gone: set[str] | None = None) -> str | None:
         """The first requirement that no running plugin (outside of ``gone``) satisfies."""
@@ -153,7 +161,7 @@ class Initializer:
 
     def _satisfied(self, name: str, gone: set[str]) -> bool:
         if is_type(name):
-            return any(self._types.get(uri) == name and uri not in gone for uri in self._instances)
+            return self._running[name] > sum(uri in self._started and self.registrations[uri].type == name for uri in gone)
         return name in self._instances and name not in gone
 
     async def _init(self, registration: Registration) -> Outcome:
@@ -190,7 +198,7 @@ class Initializer:
 
 
 @contextlib.contextmanager
-def _watching(busy: Callable[[], list[str]]) -> Iterator[None]:
+def _watching(busy: Collection[str]) -> Iterator[None]:
     """While a start takes long, say every `PATIENCE` seconds whose init it is that takes so long."""
 
     async def say() -> None:
@@ -198,7 +206,8 @@ def _watching(busy: Callable[[], list[str]]) -> Iterator[None]:
         while True:
             await asyncio.sleep(PATIENCE)
             seconds += PATIENCE
-            Logger("kernel").warning(f"the start waits since {seconds:g} s for {', '.join(busy())}")
+            more = f" and {len(busy) - NAMED} more" if len(busy) > NAMED else ""
+            Logger("kernel").warning(f"the start waits since {seconds:g} s for {', '.join([*busy][:NAMED])}{more}")
 
     task = asyncio.ensure_future(say())
     try:

@@ -39,7 +39,6 @@ from pycontainerd.contracts.types import EMPTY, Mount, Scope, now
 
 from .records import snapshot_field
 from .syncs import Syncs
-from .syncs import Syncs
 from .table import Plan, Row, Table
 
 log = logging.getLogger("containerd.snapshots")
@@ -57,7 +56,6 @@ class _Service(Protocol):
     numbers: Numbers
     pending: set[str]
     locks: KeyedLocks
-    syncs: Syncs
     syncs: Syncs
 
     def removed(self, snapshotter: str) -> None: ...
@@ -130,7 +128,6 @@ class ScopedSnapshotter:
             self._database.write(lambda db: self._abandon(db, plan))
             raise
         self._database.write(lambda db: self._table.finish(db, plan))
-        self._service.syncs.committed(self._name)
         self._service.syncs.committed(self._name)
         self._service.events.publish(self._scope.namespace, SnapshotCommit(key, name, self._name))
 

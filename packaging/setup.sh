@@ -6,7 +6,7 @@ set -euo pipefail
 # command -> Debian package
 declare -A run_parts=([runc]=runc)
 declare -A test_parts=(
-  [runc]=runc [containerd]=containerd [containerd-shim-runc-v2]=containerd [docker-registry]=docker-registry
+  [runc]=runc [crun]=crun [containerd]=containerd [containerd-shim-runc-v2]=containerd [docker-registry]=docker-registry
   [busybox]=busybox-static [tar]=tar [ip]=iproute2 [htpasswd]=apache2-utils [openssl]=openssl
   [mkfs.btrfs]=btrfs-progs [zfs-fuse]=zfs-fuse
 )

@@ -11,6 +11,7 @@ PACKAGES = {
     "ctr": "containerd",
     "containerd-shim-runc-v2": "containerd",
     "runc": "runc",
+    "crun": "crun",
     "docker-registry": "docker-registry",
     "htpasswd": "apache2-utils",
     "openssl": "openssl",

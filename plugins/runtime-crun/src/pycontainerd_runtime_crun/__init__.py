@@ -1,0 +1,1 @@
+"""The runtime io.containerd.crun.v2."""

@@ -42,9 +42,9 @@ class Events:
     def topics(self):
         return [topic.removeprefix("/tasks/") for topic, _ in self.seen]
 
-    async def until(self, topic):
+    async def until(self, topic, count=1):
         async with asyncio.timeout(20):
-            while topic not in self.topics():
+            while self.topics().count(topic) < count:
                 await asyncio.sleep(0.01)
         return next(event for name, event in self.seen if name == f"/tasks/{topic}")
 

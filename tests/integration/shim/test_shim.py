@@ -268,7 +268,7 @@ def test_processes_of_a_shared_pid_namespace_die_with_the_first(lab):
         await task.call("Kill", signal=9)
         assert await task.ended() == 137
         assert await task.ended(exec_id="other") == 137
-        await lab.events.until("exit")
+        await lab.events.until("exit", 2)
         assert [event.id for topic, event in lab.events.seen if topic == "/tasks/exit"] == ["other", "shared"]
 
     lab(body)

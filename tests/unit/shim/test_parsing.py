@@ -6,18 +6,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pycontainerd.api.cgroups.v1 import metrics_pb2 as v1
+from pycontainerd.api.cgroups.v2 import metrics_pb2 as v2
 from pycontainerd.api.runtime.bootstrap.v1.bootstrap_pb2 import BootstrapParams
 from pycontainerd.api.types.runc.options.oci_pb2 import Options
 from pycontainerd.api.types.runtimeoptions.v1.api_pb2 import Options as GenericOptions
 from pycontainerd.contracts.errors import InvalidArgument, NotFound
-from pycontainerd.contracts.types import AnyValue
 from pycontainerd.shim import cgroup, stats
+from pycontainerd.shim.bundle import exec_spec
 from pycontainerd.shim.main import bootstrap, group, main, parse, socket_path
+from pycontainerd.shim.messages import RUNC_OPTIONS
 from pycontainerd.shim.nursery import load_driver
 from pycontainerd.shim.processes import shares_pids
 from pycontainerd.shim.runc import default_root, parse_options
 from pycontainerd.shim.runtime_log import last_error, read_error
-from pycontainerd.shim.shim import exec_spec
 
 
 def test_flags_are_taken_as_go_takes_them():
@@ -94,27 +96,29 @@ def test_any_log_is_read(text):
 
 
 def test_options_of_runc_are_read_in_both_forms():
-    assert parse_options(None) == Options()
-    options = Options(binary_name="crun", root="/r", systemd_cgroup=True)
-    assert parse_options(AnyValue("containerd.runc.v1.Options", options.SerializeToString())) == options
-    assert parse_options(AnyValue("type.googleapis.com/containerd.runc.v1.Options", b"")) == Options()
+    nothing = RUNC_OPTIONS.decode(b"")
+    assert parse_options("", b"") == nothing
+    given = Options(binary_name="crun", root="/r", systemd_cgroup=True).SerializeToString()
+    options = {**nothing, "binary_name": "crun", "root": "/r", "systemd_cgroup": True}
+    assert parse_options("containerd.runc.v1.Options", given) == options
+    assert parse_options("type.googleapis.com/containerd.runc.v1.Options", b"") == nothing
     generic = GenericOptions(config_body=b'BinaryName = "crun"\nRoot = "/r"\nSystemdCgroup = true')
-    assert parse_options(AnyValue("runtimeoptions.v1.Options", generic.SerializeToString())) == options
+    assert parse_options("runtimeoptions.v1.Options", generic.SerializeToString()) == options
 
 
 @pytest.mark.parametrize(
-    "value",
+    ("url", "value"),
     [
-        AnyValue("some.other.Options", b""),
-        AnyValue("containerd.runc.v1.Options", b"\xff"),
-        AnyValue("runtimeoptions.v1.Options", GenericOptions(config_body=b"= =").SerializeToString()),
-        AnyValue("runtimeoptions.v1.Options", GenericOptions(config_body=b"Root = 5").SerializeToString()),
-        AnyValue("runtimeoptions.v1.Options", GenericOptions(config_path="/no/such/file").SerializeToString()),
+        ("some.other.Options", b""),
+        ("containerd.runc.v1.Options", b"\xff"),
+        ("runtimeoptions.v1.Options", GenericOptions(config_body=b"= =").SerializeToString()),
+        ("runtimeoptions.v1.Options", GenericOptions(config_body=b"Root = 5").SerializeToString()),
+        ("runtimeoptions.v1.Options", GenericOptions(config_path="/no/such/file").SerializeToString()),
     ],
 )
-def test_options_that_cannot_be_read_are_refused(value):
+def test_options_that_cannot_be_read_are_refused(url, value):
     with pytest.raises(InvalidArgument):
-        parse_options(value)
+        parse_options(url, value)
 
 
 def test_the_runtime_keeps_its_state_beside_the_bundles():
@@ -172,7 +176,10 @@ def test_numbers_of_cgroup_v1_are_read(tmp_path):
     (tmp_path / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n")
     (tmp_path / "blkio.throttle.io_service_bytes_recursive").write_text("8:0 Read 12\n8:0 Write 13\nTotal 25\n")
     (tmp_path / "cpuacct.usage_percpu").write_text("1 2 \n")
-    found = stats.read(cgroup.Cgroup(controllers=dict.fromkeys(("pids", "memory", "blkio", "cpuacct"), str(tmp_path))))
+    message, fields = stats.read(
+        cgroup.Cgroup(controllers=dict.fromkeys(("pids", "memory", "blkio", "cpuacct"), str(tmp_path)))
+    )
+    found = v1.Metrics.FromString(message.encode(fields))
     assert (found.pids.current, found.pids.limit) == (3, 0)
     memory = found.memory
     assert (memory.cache, memory.pg_fault, memory.total_pg_fault, memory.hierarchical_swap_limit) == (5, 7, 8, 9)
@@ -192,7 +199,8 @@ def test_numbers_of_cgroup_v2_are_read(tmp_path):
     (tmp_path / "cpu.stat").write_text("usage_usec 10\nnr_bursts 2\n")
     (tmp_path / "io.stat").write_text("8:16 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5\n\n8:0\n".replace("\n\n", "\n"))
     (tmp_path / "cpu.pressure").write_text("some avg10=1.5 avg60=0.00 avg300=0.25 total=77\njunk\n")
-    found = stats.read(cgroup.Cgroup(unified=str(tmp_path)))
+    message, fields = stats.read(cgroup.Cgroup(unified=str(tmp_path)))
+    found = v2.Metrics.FromString(message.encode(fields))
     assert (found.memory.anon, found.memory.usage_limit, found.memory_events.oom_kill) == (5, stats.MAX, 4)
     assert (found.cpu.usage_usec, found.cpu.nr_bursts) == (10, 2)
     assert (found.io.usage[0].minor, found.io.usage[0].wios) == (16, 4)

@@ -20,17 +20,8 @@ from pycontainerd.sys.mount import (
     unmount_all,
     unmount_recursive,
 )
-from pycontainerd.sys.mountopts import (
-    MS_BIND,
-    MS_NOSUID,
-    MS_PRIVATE,
-    MS_RDONLY,
-    MS_REC,
-    is_read_only,
-    parse_options,
-    read_only,
-    without_volatile,
-)
+from pycontainerd.sys.mountflags import MS_BIND, MS_NOSUID, MS_PRIVATE, MS_RDONLY, MS_REC, parse_options
+from pycontainerd.sys.mountopts import is_read_only, read_only, without_volatile
 
 root = pytest.mark.root
 
@@ -268,7 +259,7 @@ def test_a_detached_copy_of_a_tree_is_attached_read_only(area):
 
 @root
 def test_a_busy_mount_fails_with_its_name_and_can_be_detached(area, monkeypatch):
-    monkeypatch.setattr("pycontainerd.sys.mount._BUSY_PAUSE", 0)
+    monkeypatch.setattr("pycontainerd.sys.mountcalls._BUSY_PAUSE", 0)
     (target,) = make(area, "target")
     mount_all([Mount("tmpfs", "tmpfs", options=("size=1m",))], target)
     handle = os.open(target, os.O_RDONLY)

@@ -14,36 +14,26 @@ A *service* is an object with the attribute ``SERVICE`` (the full protobuf name,
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 import attrs
 
-from .errors import FailedPrecondition, InvalidArgument
+from .errors import FailedPrecondition
+from .identifiers import MAX_IDENTIFIER, validate_identifier
 from .types import EMPTY, Scope
+
+__all__ = [
+    "LEASE_HEADER",
+    "MAX_IDENTIFIER",
+    "NAMESPACE_HEADER",
+    "Call",
+    "RpcService",
+    "validate_identifier",
+]
 
 NAMESPACE_HEADER = "containerd-namespace"
 LEASE_HEADER = "containerd-lease"
-
-_IDENTIFIER = re.compile(r"[A-Za-z0-9]+(?:[-_.](?:[A-Za-z0-9]+))*\Z")
-MAX_IDENTIFIER = 76
-
-
-def validate_identifier(value: str, what: str = "identifier") -> str:
-    """``value`` if it is a legal id for namespaces, containers and leases (containerd docs/namespaces.md).
-
-    :raises InvalidArgument: it is empty, longer than 76 characters, or has characters other than ``A-Za-z0-9._-``.
-    """
-    if not value:
-        raise InvalidArgument(f"{what} must not be empty")
-    if len(value) > MAX_IDENTIFIER:
-        raise InvalidArgument(f"{what} {value[:20]!r}… is {len(value)} characters long, the limit is {MAX_IDENTIFIER}")
-    if not _IDENTIFIER.match(value):
-        raise InvalidArgument(
-            f"{what} {value!r} is not valid", hint="use letters and digits, joined by single '-', '_' or '.'"
-        )
-    return value
 
 
 @attrs.frozen

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-
-import attrs
 
 from pycontainerd.contracts.errors import FailedPrecondition, InvalidArgument
+
+from . import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ROOT = "/sys/fs/cgroup"
 
 
-@attrs.frozen
 class Cgroup:
     """``unified`` is the directory in the one hierarchy of v2; else ``controllers`` has one each."""
 
-    unified: str = ""
-    controllers: Mapping[str, str] = attrs.field(factory=dict)
+    __slots__ = ("controllers", "unified")
+
+    def __init__(self, *, unified: str = "", controllers: Mapping[str, str] | None = None) -> None:
+        self.unified = unified
+        self.controllers = controllers or {}
 
 
 def is_unified() -> bool:
@@ -30,8 +35,7 @@ def of(pid: int) -> Cgroup:
 
     :raises OSError: the process is gone.
     """
-    with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
-        return parse(file.read(), unified=is_unified())
+    return parse(files.read_text(f"/proc/{pid}/cgroup"), unified=is_unified())
 
 
 def parse(text: str, *, unified: bool) -> Cgroup:
@@ -64,7 +68,6 @@ def join(path: str) -> None:
         directory = os.path.normpath(f"{root}/{path}")
         try:
             os.makedirs(directory, exist_ok=True)
-            with open(f"{directory}/cgroup.procs", "w", encoding="ascii") as file:
-                file.write(str(os.getpid()))
+            files.write(f"{directory}/cgroup.procs", str(os.getpid()))
         except OSError as exc:
             raise FailedPrecondition(f"the shim cannot join cgroup {path!r}: {exc}") from exc

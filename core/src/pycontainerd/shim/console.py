@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import socket
 import struct
 import termios
-from typing import Self
 
 from pycontainerd.contracts.errors import DeadlineExceeded, Internal
 
-from . import loop
+from . import files, loop
 
 _DEADLINE = 30.0
 
 
 class ConsoleSocket:
-    """A unix socket in a directory of its own. Use as a context manager."""
+    """A unix socket in a directory of its own."""
 
     def __init__(self) -> None:
         # Short on purpose: a socket's path must fit into 107 bytes, a bundle's may be longer than that.
@@ -53,25 +51,20 @@ class ConsoleSocket:
         return fds[0]
 
     async def _receive(self) -> list[int]:
-        await loop.readable(self._socket)
+        await loop.readable(self._socket.fileno())
         connection, _ = self._socket.accept()
         with connection:
-            await loop.readable(connection)
+            await loop.readable(connection.fileno())
             return socket.recv_fds(connection, 4096, 4)[1]
 
     def close(self) -> None:
         """Remove the socket."""
         self._socket.close()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path)
-        with contextlib.suppress(OSError):
+        files.unlink(self.path)
+        try:
             os.rmdir(self._directory)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        except OSError:
+            return
 
 
 def resize(terminal: int, width: int, height: int) -> None:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Protocol
 
-import attrs
-
-from pycontainerd.contracts.types import AnyValue
-
-from .reaper import Reaper
+    from .reaper import Reaper
+else:
+    Protocol = object  # typing would be a tenth of the memory that all shims share
 
 
-@attrs.frozen
 class Streams:
-    """Descriptors of a new process (the shim's, to be duplicated), or the console socket that wants its terminal."""
+    """``descriptors`` of a new process (the shim's, to be duplicated), or the ``console`` socket that wants its
+    terminal."""
 
-    descriptors: Mapping[int, int] = attrs.field(factory=dict)
-    console: str = ""
+    __slots__ = ("console", "descriptors")
+
+    def __init__(self, descriptors: Mapping[int, int], console: str = "") -> None:
+        self.descriptors = descriptors
+        self.console = console
 
 
 class Runtime(Protocol):
@@ -29,19 +32,16 @@ class Runtime(Protocol):
 
     async def create(self, streams: Streams, pid_file: str) -> None:
         """Make the container; its first process waits to be started, its pid is in ``pid_file``."""
-        ...
 
     async def start(self) -> None: ...
 
     async def exec(self, exec_id: str, process: bytes, streams: Streams, pid_file: str) -> None:
         """Start another process; ``process`` is an OCI process as JSON."""
-        ...
 
     async def kill(self, signal: int, *, everyone: bool = False) -> None: ...
 
     async def delete(self, *, force: bool = False) -> None:
         """Remove the container; fine when the runtime knows of none."""
-        ...
 
     async def pause(self) -> None: ...
 
@@ -49,7 +49,6 @@ class Runtime(Protocol):
 
     async def update(self, resources: bytes) -> None:
         """``resources`` are LinuxResources as JSON."""
-        ...
 
     async def pids(self) -> Sequence[int]: ...
 
@@ -64,10 +63,9 @@ class Driver(Protocol):
         namespace: str,
         id: str,  # noqa: A002
         bundle: str,
-        options: AnyValue | None,
+        options: tuple[str, bytes],
     ) -> Runtime:
-        """The runtime of one container.
+        """The runtime of one container. ``options`` are type URL and value of an Any, empty if the client gave none.
 
         :raises InvalidArgument: ``options`` are not of a type it knows.
         """
-        ...

@@ -23,10 +23,11 @@ from google.protobuf.message import DecodeError
 from pycontainerd import __version__
 from pycontainerd.contracts.errors import ContainerdError, InvalidArgument, Unavailable
 from pycontainerd.contracts.service import validate_identifier
-from pycontainerd.contracts.shim import ShimStart
 
 if TYPE_CHECKING:
     from pycontainerd.api.runtime.bootstrap.v1.bootstrap_pb2 import BootstrapParams
+
+    from .protocol import Order
 
 DEFAULT_DRIVER = "pycontainerd_runtime_runc.driver:driver"
 DRIVER_VARIABLE = "PYCONTAINERD_DRIVER"
@@ -128,6 +129,8 @@ def start(arguments: Arguments) -> bytes:
     """
     from pycontainerd.api.runtime.bootstrap.v1.bootstrap_pb2 import BootstrapResult
 
+    from .protocol import Order
+
     namespace, id = arguments.value("namespace"), arguments.value("id")  # noqa: A001
     params = bootstrap(sys.stdin.buffer.read(_MAX_INPUT), id)
     directory = (params.socket_dir if params else "") or _SOCKETS
@@ -136,8 +139,8 @@ def start(arguments: Arguments) -> bytes:
     address = f"unix://{path}"
     if not _answers(path):
         publish = (params.containerd_ttrpc_address if params else "") or os.environ.get("TTRPC_ADDRESS", "")
-        request = ShimStart(namespace, id, bundle, publish, path, _driver(), "debug" in arguments.switches)
-        _leave_behind(request)
+        debug = "debug" if "debug" in arguments.switches else ""
+        _leave_behind(Order(namespace, id, bundle, publish, path, _driver(), debug))
     with open(os.path.join(bundle, "address"), "w", encoding="utf-8") as file:
         file.write(address)
     if params is not None:
@@ -191,15 +194,15 @@ def _answers(path: str) -> bool:
             raise Unavailable(f"cannot connect to {path}: {exc.strerror}") from exc
 
 
-def _leave_behind(request: ShimStart) -> None:
+def _leave_behind(order: Order) -> None:
     from pycontainerd.ttrpc.sockets import listener
 
     from . import process
     from .nursery import load_driver
 
-    driver = load_driver(request.driver)
-    os.makedirs(os.path.dirname(request.socket), mode=0o700, exist_ok=True)
-    listening = listener(request.socket)
+    driver = load_driver(order.driver)
+    os.makedirs(os.path.dirname(order.socket), mode=0o700, exist_ok=True)
+    listening = listener(order.socket)
     listening.listen(128)
     pid = os.fork()
     if pid == 0:
@@ -207,10 +210,9 @@ def _leave_behind(request: ShimStart) -> None:
             process.close_descriptors(listening.fileno())
             process.ignore_signals()
             process.follow_the_daemon()
-            process.log_to_bundle()
-            process.run(process.Prepared(), request, driver, listening)
+            process.run(process.Prepared(), order, driver, listening)
         finally:
             os._exit(0)
     listening.close()
-    with open(os.path.join(request.bundle, "shim.pid"), "w", encoding="ascii") as file:
+    with open(os.path.join(order.bundle, "shim.pid"), "w", encoding="ascii") as file:
         file.write(str(pid))

@@ -16,19 +16,25 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
 
 from pycontainerd.contracts.errors import ContainerdError, Internal, InvalidArgument, NotFound, Unavailable
-from pycontainerd.contracts.shim import ShimStart
 from pycontainerd.ttrpc.sockets import listener
 
-from . import process, protocol
+from . import files, process, protocol
 from .rehearsal import rehearse
 from .title import set_title
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, NoReturn
+
 _PYTHON = ctypes.PyDLL(None, use_errno=True)  # keeps the lock of the interpreter during a call
 _START = protocol.encode(protocol.START, "")
+
+
+# What a shim needs only now and then. Imported last, so that it does not lie between what every shim needs.
+_SELDOM = ("json", "pycontainerd.shim.console", "pycontainerd.shim.metrics", "pycontainerd.shim.stats")
 
 
 def main(descriptor: int) -> None:
@@ -40,7 +46,8 @@ def main(descriptor: int) -> None:
     process.follow_the_daemon()
     _name()
     rehearse()
-    process.log_to_bundle()
+    for module in _SELDOM:
+        importlib.import_module(module)
     prepared = process.Prepared()
     drivers: dict[str, Any] = {}
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -66,8 +73,7 @@ def main(descriptor: int) -> None:
 
 def _name() -> None:
     try:
-        with open(f"/proc/{os.getppid()}/cmdline", "rb") as file:
-            daemon = os.fsdecode(file.read().replace(b"\0", b" ").strip())
+        daemon = os.fsdecode(files.read(f"/proc/{os.getppid()}/cmdline").replace(b"\0", b" ").strip())
     except OSError:
         daemon = ""
     set_title("ctrd-zygote", f"containerd-zygote of: {daemon}")
@@ -97,15 +103,15 @@ def _become(control: socket.socket, message: bytes, prepared: process.Prepared, 
     """In the child: be the shim that ``message`` asks for."""
     _, number, *fields = protocol.decode(message)
     try:
-        request = protocol.request(fields)
-        driver = drivers[request.driver]
-        listening = _listen(request)
+        order = protocol.Order(*fields)
+        driver = drivers[order.driver]
+        listening = _listen(order)
     except Exception as exc:
         _tell(control, message, exc)
         os._exit(1)
     _send(control, number, str(os.getpid()))
     control.close()
-    process.run(prepared, request, driver, listening)
+    process.run(prepared, order, driver, listening)
     os._exit(0)
 
 
@@ -156,15 +162,15 @@ def load_driver(name: str, path: Sequence[str] = ()) -> Any:
         ) from exc
 
 
-def _listen(request: ShimStart) -> socket.socket:
+def _listen(order: protocol.Order) -> socket.socket:
     """The socket of a new shim. It listens before the request is answered: the daemon may connect at once.
 
     :raises NotFound: there is no bundle.
     :raises Unavailable: it cannot be bound.
     """
-    if not os.path.isdir(request.bundle):
-        raise NotFound(f"cannot start a shim for {request.id!r}: there is no bundle {request.bundle}")
-    bound = listener(request.socket)
+    if not os.path.isdir(order.bundle):
+        raise NotFound(f"cannot start a shim for {order.id!r}: there is no bundle {order.bundle}")
+    bound = listener(order.socket)
     bound.listen(128)
     return bound
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
-from collections.abc import Callable
 
 from pycontainerd.sys.libc import check, encode
 
-from . import cgroup, loop
+from . import cgroup, files, loop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _IN_MODIFY = 2
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -22,7 +24,7 @@ class Watcher:
         self._fd = fd
         self._read = read
         self._on_oom = on_oom
-        loop.current().add_reader(fd, self._ready)
+        loop.current().watch(fd, loop.READ, self._ready)
 
     def _ready(self) -> None:
         try:
@@ -41,7 +43,7 @@ class Watcher:
             # What has happened already but not been read is still told: the last OOM kill ends the container.
             self._ready()
         if self._fd >= 0:
-            loop.current().remove_reader(self._fd)
+            loop.current().unwatch(self._fd)
             os.close(self._fd)
             self._fd = -1
 
@@ -63,8 +65,7 @@ def _watch_v1(directory: str, on_oom: Callable[[], None]) -> Watcher:
     try:
         control = os.open(f"{directory}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            with open(f"{directory}/cgroup.event_control", "w", encoding="ascii") as file:
-                file.write(f"{event} {control}")
+            files.write(f"{directory}/cgroup.event_control", f"{event} {control}")
         finally:
             os.close(control)
         # The removal of the cgroup wakes too.
@@ -94,9 +95,11 @@ def _watch_unified(directory: str, on_oom: Callable[[], None]) -> Watcher:
 
 def oom_kills(path: str) -> int:
     """The count in a memory.events file."""
-    with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as file:
-        for line in file:
+    try:
+        for line in files.read_text(path).splitlines():
             name, _, value = line.partition(" ")
             if name == "oom_kill":
                 return int(value)
+    except (OSError, ValueError):
+        pass
     return 0

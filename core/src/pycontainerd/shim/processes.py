@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 
-import attrs
+from pycontainerd.contracts.errors import FailedPrecondition, Internal, NotFound
 
-from pycontainerd.contracts.errors import ContainerdError, FailedPrecondition, Internal, NotFound
-from pycontainerd.contracts.runtime import Stdio
+from . import files, loop
+from .states import CREATED, STOPPED, check
 
-from . import loop
-from .driver import Runtime
-from .reaper import Ended
-from .states import State, check
-from .stdio import ProcessIO
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .driver import Runtime
+    from .reaper import Ended
+    from .stdio import ProcessIO, Stdio
 
 
-@attrs.define(eq=False)
 class Process:
     """One. ``exec_id`` is empty for the container's first; ``spec`` is an exec's OCI process."""
 
-    container: Container
-    exec_id: str
-    stdio: Stdio
-    io: ProcessIO
-    spec: bytes = b""
-    pid: int = 0
-    state: State = State.CREATED
-    exit: Ended | None = None
-    starting: bool = False  # its exit, should it come, waits until the start has been told
-    early: Ended | None = None
-    finished: loop.Event = attrs.field(factory=loop.Event)
+    __slots__ = (
+        "container", "early", "exec_id", "exit", "finished", "io", "pid", "pid_file", "spec", "starting", "state", "stdio",
+    )  # fmt: skip
+
+    def __init__(self, container: Container, exec_id: str, stdio: Stdio, io: ProcessIO, spec: bytes = b"") -> None:
+        self.container = container
+        self.exec_id = exec_id
+        self.stdio = stdio
+        self.io = io
+        self.spec = spec
+        self.pid_file = f"{container.bundle}/{exec_id or 'init'}.pid"
+        self.pid = 0
+        self.state = CREATED
+        self.exit: Ended | None = None
+        self.starting = False  # its exit, should it come, waits until the start has been told
+        self.early: Ended | None = None
+        self.finished = loop.Event()
 
     @property
     def name(self) -> str:
@@ -40,18 +46,17 @@ class Process:
             return f"process {self.exec_id!r} of container {self.container.id!r}"
         return f"container {self.container.id!r}"
 
-    @property
-    def event_id(self) -> str:
-        """Its id in exit events."""
-        return self.exec_id or self.container.id
+    def read_pid(self) -> None:
+        """Take the pid that the runtime wrote.
 
-    def pid_file(self) -> str:
-        return os.path.join(self.container.bundle, f"{self.exec_id}.pid" if self.exec_id else "init.pid")
+        :raises Internal: it wrote none.
+        """
+        self.pid = read_pid(self.pid_file)
 
     def ended(self, exit: Ended) -> None:  # noqa: A002
         """It is gone."""
         self.exit = exit
-        self.state = State.STOPPED
+        self.state = STOPPED
         self.io.ended()
         self.finished.set()
 
@@ -72,21 +77,36 @@ class Process:
             raise FailedPrecondition(f"cannot send signal {number} to {self.name}: {exc}") from exc
 
 
-@attrs.define(eq=False)
 class Container:
     """A container that exists. Operations of its runtime come one after the other (`lock`), execs apart."""
 
-    id: str
-    bundle: str
-    runtime: Runtime
-    rootfs: str = ""  # where this shim has mounted something
-    init: Process = attrs.field(init=False)
-    execs: dict[str, Process] = attrs.field(factory=dict)
-    active: int = 0  # execs being started or running
-    quiet: loop.Event = attrs.field(factory=loop.Event)  # set when `active` falls to 0
-    init_ended: bool = False
-    pausing: bool = False
-    lock: loop.Lock = attrs.field(factory=loop.Lock)
+    __slots__ = (
+        "active",
+        "bundle",
+        "execs",
+        "id",
+        "init",
+        "init_ended",
+        "lock",
+        "pausing",
+        "quiet",
+        "rootfs",
+        "runtime",
+    )
+
+    init: Process
+
+    def __init__(self, id: str, bundle: str, runtime: Runtime) -> None:  # noqa: A002
+        self.id = id
+        self.bundle = bundle
+        self.runtime = runtime
+        self.rootfs = ""  # where this shim has mounted something
+        self.execs: dict[str, Process] = {}
+        self.active = 0  # execs being started or running
+        self.quiet = loop.Event()  # set when `active` falls to 0
+        self.init_ended = False
+        self.pausing = False
+        self.lock = loop.Lock()
 
     def process(self, exec_id: str) -> Process:
         """The process of that id.
@@ -128,11 +148,9 @@ def read_pid(path: str) -> int:
     :raises Internal: it wrote none.
     """
     try:
-        with open(path, encoding="ascii") as file:
-            return int(file.read(32))
+        return int(files.read(path, 32))
     except (OSError, ValueError) as exc:
-        failure: ContainerdError = Internal(f"the runtime left no pid in {path}: {exc}")
-        raise failure from exc
+        raise Internal(f"the runtime left no pid in {path}: {exc}") from exc
 
 
 def shares_pids(config: Mapping[str, object]) -> bool:

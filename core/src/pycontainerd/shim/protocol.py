@@ -5,9 +5,9 @@ To START the answer is the shim's pid, to LOAD "0"; or an empty field, then code
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from pycontainerd.contracts.shim import ShimStart
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pycontainerd.contracts.shim import ShimStart
 
 MAX_MESSAGE = 1 << 16
 TITLE_ROOM = 1024  # bytes of the command line that a shim may overwrite with its own
@@ -15,6 +15,30 @@ TITLE_ROOM = 1024  # bytes of the command line that a shim may overwrite with it
 START = "start"
 LOAD = "load"
 _DEBUG = "debug"
+
+
+class Order:
+    """A `ShimStart` as the zygote has it, which does without what it takes to import that one."""
+
+    __slots__ = ("bundle", "debug", "driver", "id", "namespace", "publish_address", "socket")
+
+    def __init__(
+        self,
+        namespace: str,
+        id: str,  # noqa: A002
+        bundle: str,
+        publish_address: str,
+        socket: str,
+        driver: str,
+        debug: str = "",
+    ) -> None:
+        self.namespace = namespace
+        self.id = id
+        self.bundle = bundle
+        self.publish_address = publish_address
+        self.socket = socket
+        self.driver = driver
+        self.debug = bool(debug)
 
 
 def encode(*fields: str) -> bytes:
@@ -28,12 +52,6 @@ def decode(message: bytes) -> list[str]:
 
 
 def fields(request: ShimStart) -> list[str]:
-    """A request as fields."""
+    """A request as the fields of an `Order`."""
     texts = [request.namespace, request.id, request.bundle, request.publish_address, request.socket, request.driver]
     return [*texts, _DEBUG if request.debug else ""]
-
-
-def request(fields: Sequence[str]) -> ShimStart:
-    """The request that `fields` made them of."""
-    namespace, id, bundle, publish_address, socket, driver, debug = fields  # noqa: A001
-    return ShimStart(namespace, id, bundle, publish_address, socket, driver, debug == _DEBUG)

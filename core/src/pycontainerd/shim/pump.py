@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import struct
@@ -31,8 +30,8 @@ class Pump:
         self._waiting = False
         self._broken = False
         self.moved = 0
-        self.ended: loop.Future[None] = loop.Future()
-        self._loop.add_reader(source, self._readable)
+        self.ended = loop.Future()
+        self._loop.watch(source, loop.READ, self._readable)
 
     def _readable(self) -> None:
         try:
@@ -90,30 +89,32 @@ class Pump:
         """Until the sink takes something again."""
         if not self._waiting:
             self._waiting = True
-            self._loop.remove_reader(self._source)
-            self._loop.add_writer(self._sink, self._writable)
+            self._loop.unwatch(self._source)
+            self._loop.watch(self._sink, loop.WRITE, self._writable)
 
     def _writable(self) -> None:
         self._rest = self._write(self._rest) if self._rest else b""
         if not self._rest:
-            self._loop.remove_writer(self._sink)
+            self._loop.unwatch(self._sink)
             self._waiting = False
-            self._loop.add_reader(self._source, self._readable)
+            self._loop.watch(self._source, loop.READ, self._readable)
 
     @property
     def idle(self) -> bool:
         """Whether nothing is on its way: nothing to read, nothing left to write."""
-        return self.ended.done() or (not self._rest and self._available() == 0)
+        return self.ended.done or (not self._rest and self._available() == 0)
 
     def close(self) -> None:
         """Stop; closes both ends."""
-        if self.ended.done():
+        if self.ended.done:
             return
-        self._loop.remove_reader(self._source)
+        self._loop.unwatch(self._source)
         if self._waiting:
-            self._loop.remove_writer(self._sink)
+            self._loop.unwatch(self._sink)
         for fd in {self._source, self._sink}:
-            with contextlib.suppress(OSError):
+            try:
                 os.close(fd)
+            except OSError:
+                continue
         self._rest = b""
-        self.ended.set_result(None)
+        self.ended.settle()

@@ -10,33 +10,33 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
-
-import attrs
 
 from pycontainerd.contracts.errors import NotFound, Unavailable
 from pycontainerd.sys.libc import check
 
 from . import loop
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
 _PR_SET_CHILD_SUBREAPER = 36
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Plain numbers and bytes: to convert names and words for each child would write to more of the memory that shims share.
+_DEFAULT_SIGNALS = tuple(
+    int(number) for number in (signal.SIGPIPE, signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+)
+ENVIRONMENT = dict(os.environb)
 
 
-@attrs.frozen
 class Ended:
-    """How a process ended: its exit status, or 128 and the signal; ``at`` in nanoseconds since 1970."""
+    """How a process ended: its exit ``status``, or 128 and the signal; ``at`` in nanoseconds since 1970."""
 
-    status: int
-    at: int
+    __slots__ = ("at", "status")
 
-
-def exit_status(wait_status: int) -> int:
-    """The status as containers report it."""
-    if os.WIFSIGNALED(wait_status):
-        return 128 + os.WTERMSIG(wait_status)
-    return os.WEXITSTATUS(wait_status)
+    def __init__(self, status: int, at: int) -> None:
+        self.status = status
+        self.at = at
 
 
 class Reaper:
@@ -44,10 +44,10 @@ class Reaper:
 
     def __init__(self, on_exit: Callable[[int, Ended], None]) -> None:
         self._on_exit = on_exit
-        self._waiting: dict[int, loop.Future[int]] = {}
+        self._waiting: dict[int, loop.Future] = {}
 
     def install(self, *, subreaper: bool = False) -> None:
-        """Begin; on the running event loop. ``subreaper``: orphans below this process come to it."""
+        """Begin; on the current event loop. ``subreaper``: orphans below this process come to it."""
         if subreaper:
             check(_LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl(PR_SET_CHILD_SUBREAPER)")
         loop.current().on_child(self.reap)
@@ -62,20 +62,22 @@ class Reaper:
                 return
             if pid == 0:
                 return
+            code = os.waitstatus_to_exitcode(status)
+            code = code if code >= 0 else 128 - code
             waiting = self._waiting.pop(pid, None)
             if waiting is None:
-                self._on_exit(pid, Ended(exit_status(status), time.time_ns()))
-            elif not waiting.done():
-                waiting.set_result(exit_status(status))
+                self._on_exit(pid, Ended(code, time.time_ns()))
+            else:
+                waiting.settle(code)
 
     def spawn(
         self,
-        argv: Sequence[str],
+        argv: list[str],
         *,
         descriptors: Mapping[int, int] | None = None,
-        environment: Mapping[str, str] | None = None,
+        environment: Mapping[bytes, bytes] = ENVIRONMENT,
         hint: str = "",
-    ) -> tuple[int, loop.Future[int]]:
+    ) -> tuple[int, loop.Future]:
         """Start a program: its pid and its exit status to come.
 
         ``descriptors`` says which of ours become which of its (0 to 2 are /dev/null otherwise). They must have numbers
@@ -83,19 +85,15 @@ class Reaper:
 
         :raises NotFound: there is no such program.
         """
-        actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in sorted((descriptors or {}).items())]
+        actions = (
+            [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in sorted(descriptors.items())] if descriptors else ()
+        )
         try:
             pid = os.posix_spawnp(
-                argv[0],
-                list(argv),
-                os.environ if environment is None else environment,
-                file_actions=actions,
-                setsigmask=(),
-                setsigdef=_DEFAULT_SIGNALS,
+                argv[0], argv, environment, file_actions=actions, setsigmask=(), setsigdef=_DEFAULT_SIGNALS
             )
         except OSError as exc:
             kind = NotFound if exc.errno in (errno.ENOENT, errno.EACCES, errno.ENOTDIR) else Unavailable
             raise kind(f"cannot run {argv[0]}: {exc.strerror}", hint=hint) from exc
-        future: loop.Future[int] = loop.Future()
-        self._waiting[pid] = future
+        future = self._waiting[pid] = loop.Future()
         return pid, future

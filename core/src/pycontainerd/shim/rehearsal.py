@@ -1,39 +1,35 @@
 """In the zygote, before the first fork: a container's whole life with a runtime that does next to nothing.
 
-What Python makes on the way (message classes, caches, specialised bytecode, selectors' modules) is then on pages that all
-shims share, instead of once in each.
+What Python makes on the way (caches, specialised bytecode, free memory of every size) is then on pages that all shims
+share, instead of once in each.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import logging
 import os
-import shutil
 import signal
-import tempfile
 
-from google.protobuf.empty_pb2 import Empty
-
-from pycontainerd.api.runtime.task.v3 import shim_pb2 as pb
-from pycontainerd.contracts.shim import ShimStart
 from pycontainerd.ttrpc.sockets import listener
 
-from . import loop
+from . import files, log, loop, messages
 from .process import Prepared
+from .protocol import Order
 from .rpc import Client
 from .runc import RuncDriver
+from .service import SERVICES
 
-log = logging.getLogger("containerd.shim")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
-_TASK = "containerd.task.v3.Task"
+    from .wire import Message
+
 _TURNS = 9  # the interpreter specialises a function's bytecode after eight calls
 _ID = "rehearsal"
-
+_SPEC = b'{"linux": {"namespaces": [{"type": "pid"}]}}'
 
 # The command line of runc: `create` leaves a process behind and its pid in the file, the rest does nothing.
-_RUNTIME = """#!/bin/sh
+_RUNTIME = b"""#!/bin/sh
 for word; do
   [ "$before" = --pid-file ] && file=$word
   before=$word
@@ -44,31 +40,39 @@ done
 
 def rehearse() -> None:
     """Never fails: without it a shim works too, it is only larger."""
-    directory = tempfile.mkdtemp(prefix="ctrd-zygote-")
+    directory = f"/tmp/ctrd-zygote-{os.urandom(8).hex()}"
     try:
-        with open(os.path.join(directory, "config.json"), "w", encoding="ascii") as file:
-            json.dump({"linux": {"namespaces": [{"type": "pid"}]}}, file)
-        with open(os.path.join(directory, "runtime"), "w", encoding="ascii") as file:
-            file.write(_RUNTIME)
-            os.fchmod(file.fileno(), 0o700)
+        os.mkdir(directory, 0o700)
+        files.write_private(f"{directory}/config.json", _SPEC)
+        files.write_private(f"{directory}/runtime", _RUNTIME)
+        os.chmod(f"{directory}/runtime", 0o700)
         with loop.fresh():
             loop.run(_lives(directory))
     except Exception as exc:
         log.warning(f"the zygote could not rehearse, shims will take more memory: {type(exc).__name__}: {exc}")
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        _remove(directory)
+
+
+def _remove(directory: str) -> None:
+    try:
+        for name in os.listdir(directory):
+            files.unlink(f"{directory}/{name}")
+        os.rmdir(directory)
+    except OSError as exc:
+        log.warning(f"the zygote could not remove what it rehearsed in: {exc}")
 
 
 async def _lives(directory: str) -> None:
     prepared = Prepared()
-    path = os.path.join(directory, "s")
-    request = ShimStart(_ID, _ID, directory, path, path, "")  # its events go to itself, which refuses them
-    prepared.assign(request, RuncDriver(os.path.join(directory, "runtime")))
+    path = f"{directory}/s"
+    order = Order(_ID, _ID, directory, path, path, "")  # its events go to itself, which refuses them
+    prepared.assign(order, RuncDriver(f"{directory}/runtime"))
     prepared.shim.reaper.install(subreaper=True)
-    bound = listener(request.socket)
+    bound = listener(path)
     bound.listen(1)
     prepared.server.serve(bound)
-    client = Client.connect(request.socket, name="the rehearsal")
+    client = Client.connect(path, name="the rehearsal")
     try:
         for _ in range(_TURNS):
             await _life(client, directory)
@@ -79,16 +83,21 @@ async def _lives(directory: str) -> None:
 
 
 async def _life(client: Client, bundle: str) -> None:
-    created = await client.call(_TASK, "Create", pb.CreateTaskRequest(id=_ID, bundle=bundle), pb.CreateTaskResponse)
+    async def call(method: str, request: Message, **fields: Any) -> bytes:
+        return await client.call(SERVICES[0], method, request.encode({"id": _ID, **fields}))
+
+    created = await call("Create", messages.CREATE_REQUEST, bundle=bundle)
     try:
-        waiting = loop.spawn(client.call(_TASK, "Wait", pb.WaitRequest(id=_ID), pb.WaitResponse))
-        await client.call(_TASK, "Start", pb.StartRequest(id=_ID), pb.StartResponse)
-        await client.call(_TASK, "State", pb.StateRequest(id=_ID), pb.StateResponse)
-        await client.call(_TASK, "Connect", pb.ConnectRequest(id=_ID), pb.ConnectResponse)
-        await client.call(_TASK, "Kill", pb.KillRequest(id=_ID, signal=signal.SIGKILL), Empty)
+        waiting = loop.spawn(call("Wait", messages.WAIT_REQUEST))
+        await call("Start", messages.START_REQUEST)
+        await call("State", messages.STATE_REQUEST)
+        await call("Connect", messages.CONNECT_REQUEST)
+        await call("Kill", messages.KILL_REQUEST, signal=int(signal.SIGKILL))
         await waiting
-        await client.call(_TASK, "Delete", pb.DeleteRequest(id=_ID), pb.DeleteResponse)
+        await call("Delete", messages.DELETE_REQUEST)
     except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(created.pid, signal.SIGKILL)
+        try:
+            os.kill(messages.CREATE_RESPONSE.decode(created)["pid"], signal.SIGKILL)
+        except ProcessLookupError:
+            pass
         raise

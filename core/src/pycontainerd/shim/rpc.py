@@ -1,216 +1,281 @@
-"""ttrpc on the shim's loop: the server that the daemon calls, and the client that takes events to it."""
+"""ttrpc on the shim's loop: the server that the daemon calls, and the client that takes events to it.
+
+The protocol is that of `pycontainerd.ttrpc.connection`, which says how it goes; a test lets the two speak with each other.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import logging
+import os
 import socket
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import Any, TypeVar
+import struct
 
-from google.protobuf.message import DecodeError, Message
+from pycontainerd.api.status import NUMBERS, from_code, to_code
+from pycontainerd.contracts.errors import (
+    ContainerdError,
+    DeadlineExceeded,
+    Internal,
+    InvalidArgument,
+    NotImplemented,
+    ResourceExhausted,
+    Unavailable,
+)
 
-from pycontainerd.api.status import NUMBERS, from_code
-from pycontainerd.contracts.errors import BY_CODE, DeadlineExceeded, Internal, ResourceExhausted, Unavailable
-from pycontainerd.contracts.service import Call, RpcService
-from pycontainerd.contracts.types import EMPTY
-from pycontainerd.ttrpc.connection import ClientConnection, Received, ServerConnection
-from pycontainerd.ttrpc.dispatch import Dispatcher, failure
-from pycontainerd.ttrpc.errors import LocalProtocolError, RemoteProtocolError
-from pycontainerd.ttrpc.ttrpc_pb2 import KeyValue, Request, Response
+from . import log, loop
+from .messages import REQUEST, RESPONSE
 
-from . import loop
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+    from typing import Any
 
-log = logging.getLogger("containerd.shim")
+    from .wire import Message
 
-M = TypeVar("M", bound=Message)
+    Handler = Callable[[dict[str, Any]], Coroutine[Any, Any, dict[str, Any]]]
+    Method = tuple[Message, Message, Handler]  # what it takes, what it gives, and the code
+
+_HEADER = struct.Struct(">IIBB")  # length, stream, type, flags
+_HEADER_SIZE = 10
+_REQUEST, _RESPONSE, _DATA = 1, 2, 3
+_REMOTE_OPEN = 2
+_LONGEST = 4 << 20
 _CHUNK = 1 << 16
 _FULL = 4 << 20  # bytes of answers that wait; what asks for more is not read meanwhile
 _MAX_UNANSWERED = 8192
+_FOREVER = 1 << 63  # nanoseconds from here on are negative ones
 
 
-class Channel:
-    """A connected socket: gives what it receives to ``on_data``, sends what it can and keeps the rest."""
+class ProtocolError(Exception):
+    """The peer sent what ttrpc forbids, on ``stream``; nothing more can be read from it."""
 
-    def __init__(self, sock: socket.socket, on_data: Callable[[bytes], None], on_end: Callable[[], None]) -> None:
-        sock.setblocking(False)
-        self._sock = sock
-        self._on_data = on_data
-        self._on_end = on_end
+    def __init__(self, message: str, stream: int, code: str = "INVALID_ARGUMENT") -> None:
+        super().__init__(message)
+        self.stream = stream
+        self.code = code
+
+
+class Connection:
+    """A connected socket that carries frames, and is closed with the connection."""
+
+    def __init__(self, fd: int) -> None:
+        os.set_blocking(fd, False)
+        self._fd = fd
+        self._incomplete = b""
         self._unsent = bytearray()
-        self._reading = False
-        self._writing = False
         self.open = True
-        self._read(True)
+        loop.current().watch(fd, loop.READ, self._ready)
 
-    def _read(self, wanted: bool) -> None:
-        if wanted != self._reading:
-            self._reading = wanted
-            if wanted:
-                loop.current().add_reader(self._sock, self._readable)
-            else:
-                loop.current().remove_reader(self._sock)
-
-    def _readable(self) -> None:
-        if not self.open:
+    def _ready(self) -> None:
+        if self._unsent:
+            self._flush()
+        if not self.open or len(self._unsent) >= _FULL:
             return
         try:
-            data = self._sock.recv(_CHUNK)
-        except (BlockingIOError, InterruptedError):
+            data = os.read(self._fd, _CHUNK)
+        except BlockingIOError:
             return
         except OSError:
             data = b""
-        if data:
-            self._on_data(data)
-        else:
+        if not data:
+            self.close()
+            return
+        try:
+            self._split(data)
+        except ProtocolError as exc:
+            log.warning(f"closing a connection whose peer broke the protocol: {exc}")
+            self._complain(exc)
             self.close()
 
-    def send(self, data: bytes) -> None:
-        """Send it, as soon as the other end takes it; nothing if the connection has ended."""
-        if not self.open:
-            return
-        self._unsent += data
-        if not self._writing:
-            self._writable()
+    def _split(self, data: bytes) -> None:
+        """Take the frames that ``data`` completes, keep the rest."""
+        data = self._incomplete + data
+        at = 0
+        while len(data) - at >= _HEADER_SIZE:
+            length, stream, kind, flags = _HEADER.unpack_from(data, at)
+            if length > _LONGEST:
+                raise ProtocolError(f"a message of {length} bytes is too long", stream, "RESOURCE_EXHAUSTED")
+            begin, end = at + _HEADER_SIZE, at + _HEADER_SIZE + length
+            if end > len(data):
+                break
+            try:
+                self._take(stream, kind, flags, data[begin:end])
+            except ValueError as exc:
+                raise ProtocolError(str(exc), stream) from exc
+            at = end
+        self._incomplete = data[at:]
 
-    def _writable(self) -> None:
+    def _take(self, stream: int, kind: int, flags: int, data: bytes) -> None:
+        """A frame came.
+
+        :raises ProtocolError: it must not.
+        :raises ValueError: it cannot be read.
+        """
+        raise NotImplementedError
+
+    def _complain(self, error: ProtocolError) -> None:
+        """Tell the peer what it did wrong, if it can be told."""
+
+    def _send(self, stream: int, kind: int, data: bytes) -> None:
+        """Send a frame as soon as the other end takes it; nothing if the connection has ended."""
+        if self.open:
+            waiting = bool(self._unsent)
+            self._unsent += _HEADER.pack(len(data), stream, kind, 0)
+            self._unsent += data
+            if not waiting:
+                self._flush()
+
+    def _flush(self) -> None:
         try:
-            while self.open and self._unsent:
-                del self._unsent[: self._sock.send(self._unsent)]
-        except (BlockingIOError, InterruptedError):
+            while self._unsent:
+                del self._unsent[: os.write(self._fd, self._unsent)]
+        except BlockingIOError:
             pass
         except OSError:
             self.close()
-        if not self.open:
             return
-        if bool(self._unsent) != self._writing:
-            self._writing = bool(self._unsent)
-            if self._writing:
-                loop.current().add_writer(self._sock, self._writable)
-            else:
-                loop.current().remove_writer(self._sock)
-        self._read(len(self._unsent) < _FULL)
+        waiting = len(self._unsent)
+        wanted = (loop.WRITE if waiting else 0) | (loop.READ if waiting < _FULL else 0)
+        if wanted != self._wanted:
+            self._wanted = wanted
+            loop.current().watch(self._fd, wanted, self._ready)
+
+    _wanted = loop.READ
 
     def close(self) -> None:
         """End it."""
-        if not self.open:
-            return
-        self.open = False
-        self._read(False)
-        if self._writing:
-            loop.current().remove_writer(self._sock)
-        self._sock.close()
-        self._on_end()
+        if self.open:
+            self.open = False
+            loop.current().unwatch(self._fd)
+            os.close(self._fd)
+            self._ended()
+
+    def _ended(self) -> None:
+        """The connection has ended."""
+        raise NotImplementedError
 
 
-class Server(Dispatcher):
-    """Serves on one listening socket."""
+class Server:
+    """Serves ``methods``, which are named SERVICE/METHOD, on one listening socket."""
 
-    def __init__(self, services: Iterable[RpcService]) -> None:
-        super().__init__(services)
+    def __init__(self, methods: Mapping[str, Method]) -> None:
+        self.methods = methods
+        self.draining = False
+        self.callers: set[Caller] = set()
         self._listening: socket.socket | None = None
-        self._connections: set[Connection] = set()
 
     def serve(self, listening: socket.socket) -> None:
         """Accept connections on a non-blocking socket that listens and is the server's from now on."""
         self._listening = listening
-        loop.current().add_reader(listening, self._accept)
-
-    def attach(self, sock: socket.socket) -> None:
-        """Serve a socket that is connected already."""
-        self._connections.add(Connection(self, sock))
+        loop.current().watch(listening.fileno(), loop.READ, self._accept)
 
     def _accept(self) -> None:
         if self._listening is None:
             return
-        with contextlib.suppress(OSError):  # it has hung up already, or there are no descriptors left for now
-            self.attach(self._listening.accept()[0])
-
-    def gone(self, connection: Connection) -> None:
-        """A connection ended (called by it)."""
-        self._connections.discard(connection)
+        try:
+            connected, _ = self._listening.accept()
+        except OSError:  # it has hung up already, or there are no descriptors left for now
+            return
+        self.callers.add(Caller(connected.detach(), self))
 
     async def shutdown(self, grace: float) -> None:
         """Accept nothing new, let calls under way end for ``grace`` seconds, then hang up."""
-        self._draining = True
+        self.draining = True
         if self._listening is not None:
-            loop.current().remove_reader(self._listening)
+            loop.current().unwatch(self._listening.fileno())
             self._listening.close()
             self._listening = None
-        left = [task for connection in self._connections for task in connection.calls]
-        await loop.wait(left, grace)
-        for connection in list(self._connections):
-            connection.close()
-
-    async def _plain(self, handler: Callable[[Any, Call], Any], message: Any, call: Call) -> Any:
-        return handler(message, call)
-
-    async def _limited(self, seconds: float, work: Coroutine[Any, Any, bytes], late: DeadlineExceeded) -> bytes:
-        try:
-            return await loop.within(seconds, work)
-        except TimeoutError:
-            raise late from None
+        await loop.wait([task for caller in self.callers for task in caller.calls.values()], grace)
+        for caller in list(self.callers):
+            caller.close()
 
 
-class Connection:
+class Caller(Connection):
     """One client of a server, and a task for each of its calls."""
 
-    def __init__(self, server: Server, sock: socket.socket) -> None:
+    def __init__(self, fd: int, server: Server) -> None:
+        self.calls: dict[int, loop.Task] = {}
         self._server = server
-        self._protocol = ServerConnection()
-        self.calls: set[loop.Task[None]] = set()
-        self._channel = Channel(sock, self._received, self._ended)
+        self._last = 0
+        super().__init__(fd)
 
-    def _received(self, data: bytes) -> None:
+    def _take(self, stream: int, kind: int, flags: int, data: bytes) -> None:
+        if kind == _DATA and 0 < stream <= self._last:
+            return  # the rest of a stream that was refused
+        if kind != _REQUEST or stream % 2 != 1 or stream <= self._last:
+            raise ProtocolError(f"a frame of type {kind} on stream {stream} after stream {self._last}", stream)
+        self._last = stream
+        if flags & _REMOTE_OPEN:
+            self._fail(stream, NotImplemented("streams are not supported here, only unary calls"))
+        elif len(self.calls) >= _MAX_UNANSWERED:
+            self._fail(stream, ResourceExhausted(f"{len(self.calls)} calls are under way already"))
+        else:
+            self.calls[stream] = loop.spawn(self._answer(stream, REQUEST.decode(data)))
+
+    def _complain(self, error: ProtocolError) -> None:
+        if error.stream:
+            status = {"code": NUMBERS[error.code], "message": str(error)}
+            self._send(error.stream, _RESPONSE, RESPONSE.encode({"status": status}))
+
+    async def _answer(self, stream: int, request: dict[str, Any]) -> None:
+        path = f"{request['service']}/{request['method']}"
+        limit = request["timeout_nano"]
+        timer = None
+        if 0 < limit < _FOREVER:
+            timer = loop.current().call_later(limit / 1e9, self.calls[stream].cancel)
         try:
-            for received in self._protocol.receive(data):
-                self._start(received)
-        except RemoteProtocolError as exc:
-            log.warning(f"closing a connection whose client broke the protocol: {exc}")
-            self._channel.send(self._protocol.complain(exc, NUMBERS[exc.code]))
-            self._channel.close()
+            payload = await self._run(path, request["payload"])
+        except ContainerdError as exc:
+            log.debug(f"{path} failed: {exc}")
+            self._fail(stream, exc)
+        except loop.Cancelled:  # by the timer, if somebody still listens
+            self._fail(stream, DeadlineExceeded(f"{path} did not finish within the caller's {limit / 1e9:g} s"))
+        except Exception as exc:
+            log.failure(f"{path} failed unexpectedly", exc)
+            self._fail(stream, Internal(f"{path}: {type(exc).__name__}: {exc}"))
+        else:
+            if len(payload) < _LONGEST:
+                self._send(stream, _RESPONSE, RESPONSE.encode({"status": {}, "payload": payload}))
+            else:
+                self._fail(stream, ResourceExhausted(f"the response of {path} has {len(payload)} bytes"))
+        finally:
+            del self.calls[stream]
+            if timer is not None:
+                timer.cancel()
 
-    def _start(self, received: Received) -> None:
-        if len(self.calls) >= _MAX_UNANSWERED:
-            self._respond(received.stream, failure(ResourceExhausted(f"{len(self.calls)} calls are under way already")))
-            return
-        task = loop.spawn(self._serve(received))
-        self.calls.add(task)
-        task.add_done_callback(self.calls.discard)
-
-    async def _serve(self, received: Received) -> None:
-        response = await self._server.answer(received)
-        self._respond(received.stream, response)
-
-    def _respond(self, stream: int, response: Response) -> None:
+    async def _run(self, path: str, payload: bytes) -> bytes:
+        if self._server.draining:
+            raise Unavailable(f"{path}: the server is shutting down")
+        method = self._server.methods.get(path)
+        if method is None:
+            raise NotImplemented(f"there is no {path} here", hint="a shim serves containerd.task.v3.Task")
+        takes, gives, handler = method
         try:
-            data = self._protocol.respond(stream, response)
-        except LocalProtocolError as exc:
-            data = self._protocol.respond(stream, failure(ResourceExhausted(f"the response: {exc}")))
-        self._channel.send(data)
+            request = takes.decode(payload)
+        except ValueError as exc:
+            raise InvalidArgument(f"{path}: the payload is no {takes.name}: {exc}") from exc
+        return gives.encode(await handler(request))
+
+    def _fail(self, stream: int, error: ContainerdError) -> None:
+        status = {"code": to_code(error), "message": str(error)}
+        self._send(stream, _RESPONSE, RESPONSE.encode({"status": status}))
 
     def _ended(self) -> None:
-        for task in self.calls:
+        self._server.callers.discard(self)
+        for task in self.calls.values():
             task.cancel()
-        self._server.gone(self)
-
-    def close(self) -> None:
-        """Hang up."""
-        self._channel.close()
 
 
-class Client:
-    """A connection to a ttrpc server."""
+class Client(Connection):
+    """A connection to a ttrpc server, which errors call ``name``."""
 
-    def __init__(self, sock: socket.socket, name: str) -> None:
+    def __init__(self, fd: int, name: str) -> None:
         self._name = name
-        self._protocol = ClientConnection()
-        self._waiting: dict[int, loop.Future[Response]] = {}
-        self._channel = Channel(sock, self._received, self._ended)
+        self._waiting: dict[int, loop.Future] = {}
+        self._next = 1
+        super().__init__(fd)
 
     @classmethod
     def connect(cls, path: str, *, name: str) -> Client:
-        """Connect to the unix socket ``path``; ``name`` is what errors call the peer.
+        """Connect to the unix socket ``path``.
 
         :raises Unavailable: nobody listens there, or too many want to be heard.
         """
@@ -220,71 +285,59 @@ class Client:
         except OSError as exc:
             sock.close()
             raise Unavailable(f"cannot connect to {name} at {path!r}: {exc.strerror or exc}") from exc
-        return cls(sock, name)
-
-    @property
-    def closed(self) -> bool:
-        return not self._channel.open
+        return cls(sock.detach(), name)
 
     async def call(
         self,
         service: str,
         method: str,
-        request: Message,
-        response_type: type[M],
+        payload: bytes,
         *,
         timeout: float = 30.0,
-        metadata: Mapping[str, str] = EMPTY,
-    ) -> M:
-        """The response to ``service``/``method``.
+        metadata: tuple[str, str] | None = None,
+    ) -> bytes:
+        """The payload of the response to ``service``/``method``; ``metadata`` is one key and its value.
 
         :raises ContainerdError: what the server answered.
         :raises Unavailable: the connection has ended before the answer.
         :raises DeadlineExceeded: no answer within ``timeout`` seconds.
         """
         what = f"{self._name}: {service}/{method}"
-        if self.closed:
+        if not self.open:
             raise Unavailable(f"{what}: the connection has ended")
-        pairs = [KeyValue(key=key, value=value) for key, value in metadata.items()]
-        message = Request(
-            service=service, method=method, payload=request.SerializeToString(), timeout_nano=int(timeout * 1e9),
-            metadata=pairs,
-        )  # fmt: skip
-        try:
-            stream, data = self._protocol.send(message)
-        except LocalProtocolError as exc:
-            raise BY_CODE[exc.code](f"{what}: {exc}") from exc
-        answer: loop.Future[Response] = loop.Future()
+        request = {"service": service, "method": method, "payload": payload, "timeout_nano": int(timeout * 1e9)}
+        if metadata is not None:
+            request["metadata"] = ({"key": metadata[0], "value": metadata[1]},)
+        stream, answer = self._next, loop.Future()
+        self._next += 2
         self._waiting[stream] = answer
-        self._channel.send(data)
-        try:
-            if not await loop.wait([answer], timeout):
-                raise DeadlineExceeded(f"{what} did not answer within {timeout:g} s")
-        finally:
-            self._waiting.pop(stream, None)
-        response = answer.result()
-        if response.status.code:
-            raise from_code(response.status.code, response.status.message)
-        try:
-            return response_type.FromString(response.payload)
-        except DecodeError as exc:
-            raise Internal(f"{what} answered with something else than a {response_type.__name__}") from exc
 
-    def _received(self, data: bytes) -> None:
+        def late() -> None:
+            if not answer.done:
+                answer.settle(error=DeadlineExceeded(f"{what} did not answer within {timeout:g} s"))
+
+        timer = loop.current().call_later(timeout, late)
         try:
-            for answered in self._protocol.receive(data):
-                waiting = self._waiting.get(answered.stream)
-                if waiting is not None and not waiting.done():
-                    waiting.set_result(answered.response)
-        except RemoteProtocolError as exc:
-            log.warning(f"closing a connection whose server broke the protocol: {exc}")
-            self._channel.close()
+            self._send(stream, _REQUEST, REQUEST.encode(request))
+            response = await answer
+        finally:
+            timer.cancel()
+            self._waiting.pop(stream, None)
+        status = response["status"]
+        if status and status["code"]:
+            raise from_code(status["code"], status["message"])
+        answered: bytes = response["payload"]
+        return answered
+
+    def _take(self, stream: int, kind: int, flags: int, data: bytes) -> None:
+        if kind != _RESPONSE or stream % 2 != 1 or stream >= self._next:
+            raise ProtocolError(f"a frame of type {kind} on stream {stream}, where nothing was asked", stream)
+        response = RESPONSE.decode(data)
+        waiting = self._waiting.get(stream)
+        if waiting is not None and not waiting.done:
+            waiting.settle(response)
 
     def _ended(self) -> None:
         for waiting in self._waiting.values():
-            if not waiting.done():
-                waiting.set_exception(Unavailable(f"{self._name} went away before it answered"))
-
-    def close(self) -> None:
-        """Hang up."""
-        self._channel.close()
+            if not waiting.done:
+                waiting.settle(error=Unavailable(f"{self._name} went away before it answered"))

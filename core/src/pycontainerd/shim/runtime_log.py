@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 _LIMIT = 1 << 18
@@ -11,6 +10,8 @@ _LONGEST = 4000
 
 def last_error(text: str) -> str:
     """The message of the last line of level error (or worse), empty if there is none."""
+    import json
+
     found = ""
     for line in text.splitlines():
         try:

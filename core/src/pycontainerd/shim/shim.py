@@ -2,18 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import logging
-import os
-import stat
-from collections.abc import Iterator, Sequence
-from typing import TypeVar
-
-from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
-
-from pycontainerd.api.events import task_pb2 as events
 from pycontainerd.contracts.errors import (
     AlreadyExists,
     ContainerdError,
@@ -21,36 +9,31 @@ from pycontainerd.contracts.errors import (
     InvalidArgument,
     NotFound,
 )
-from pycontainerd.contracts.runtime import Stdio, TaskCreation
-from pycontainerd.contracts.service import validate_identifier
-from pycontainerd.contracts.types import Mount
-from pycontainerd.sys.mount import mount_all, translate, unmount_recursive
+from pycontainerd.contracts.identifiers import validate_identifier
+from pycontainerd.sys.mountcalls import unmount_recursive
 
-from . import cgroup, loop, oom
-from .driver import Driver
-from .processes import Container, Process, read_pid, shares_pids
-from .publisher import Publisher
+from . import cgroup, files, log, loop, messages, oom
+from .bundle import check_bundle, exec_spec, mount_rootfs, read_spec, remember_options
+from .messages import stamp
+from .processes import Container, Process, shares_pids
+from .publisher import EXIT
 from .reaper import Ended, Reaper
-from .states import State, check
-from .stdio import ProcessIO
+from .states import CREATED, DELETED, PAUSED, RUNNING, STOPPED, check
+from .stdio import ProcessIO, Stdio
 
-log = logging.getLogger("containerd.shim")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
-M = TypeVar("M", bound=Message)
-
-
-def stamp(nanoseconds: int) -> Timestamp:
-    """A time on the wire."""
-    result = Timestamp()
-    result.FromNanoseconds(nanoseconds)
-    return result
+    from .driver import Driver
+    from .publisher import Publisher
 
 
 class Shim:
     """Everything a shim knows. Use from its event loop."""
 
     namespace: str
-    _driver: Driver
+    driver: Driver
 
     def __init__(self, publisher: Publisher) -> None:
         self.containers: dict[str, Container] = {}
@@ -62,11 +45,6 @@ class Shim:
         self._starts = 0
         self._unclaimed: dict[int, Ended] = {}  # ends of children that nobody has claimed yet, while something starts
         self._watchers: dict[str, oom.Watcher] = {}
-
-    def assign(self, namespace: str, driver: Driver) -> None:
-        """Whose containers they are to be, and how they are made."""
-        self.namespace = namespace
-        self._driver = driver
 
     def container(self, id: str) -> Container:  # noqa: A002
         """:raises NotFound: there is no such container."""
@@ -87,16 +65,11 @@ class Shim:
         else:
             self._over(process, exit)
 
-    @contextlib.contextmanager
-    def _claiming(self) -> Iterator[None]:
-        """While something starts, keep the ends of children that are not known yet."""
-        self._starts += 1
-        try:
-            yield
-        finally:
-            self._starts -= 1
-            if not self._starts:
-                self._unclaimed.clear()
+    def _claimed(self) -> None:
+        """A start is over; while there was one (`_starts`), the ends of children that were not known yet were kept."""
+        self._starts -= 1
+        if not self._starts:
+            self._unclaimed.clear()
 
     def _claim(self, process: Process) -> None:
         """``process`` has its pid: from now on its end is known as its own, even if it came already."""
@@ -126,7 +99,7 @@ class Shim:
     async def _container_over(self, init: Process, exit: Ended) -> None:  # noqa: A002
         """The end of a container is told last, after that of every process in it."""
         container = init.container
-        if shares_pids(_config(container.bundle)):
+        if shares_pids(read_spec(container.bundle)):
             try:
                 await container.runtime.kill(9, everyone=True)
             except NotFound:
@@ -142,49 +115,53 @@ class Shim:
     def _tell_exit(self, process: Process, exit: Ended) -> None:  # noqa: A002
         process.ended(exit)
         self._publisher.publish(
-            events.TaskExit(
-                container_id=process.container.id,
-                id=process.event_id,
-                pid=process.pid,
-                exit_status=exit.status,
-                exited_at=stamp(exit.at),
-            )
+            EXIT,
+            messages.TASK_EXIT,
+            container_id=process.container.id,
+            id=process.exec_id or process.container.id,
+            pid=process.pid,
+            exit_status=exit.status,
+            exited_at=stamp(exit.at),
         )
 
     # -- containers -------------------------------------------------------------------------------------------------
 
-    async def create(self, creation: TaskCreation, bundle: str) -> int:
-        """Make a container; when this fails, nothing is left of it."""
-        validate_identifier(creation.id, "container id")
-        if creation.checkpoint:
-            raise InvalidArgument(f"cannot restore {creation.id!r} from a checkpoint: this shim does not do that")
-        if creation.id in self.containers or creation.id in self._creating:
-            raise AlreadyExists(f"the shim has a container {creation.id!r} already")
-        bundle = check_bundle(bundle)
-        self._creating.add(creation.id)
+    async def create(self, request: dict[str, Any]) -> int:
+        """Make a container; its pid. When this fails, nothing is left of it."""
+        id = request["id"]  # noqa: A001
+        validate_identifier(id, "container id")
+        if request["checkpoint"]:
+            raise InvalidArgument(f"cannot restore {id!r} from a checkpoint: this shim does not do that")
+        if id in self.containers or id in self._creating:
+            raise AlreadyExists(f"the shim has a container {id!r} already")
+        check_bundle(request["bundle"])
+        self._creating.add(id)
+        self._starts += 1
         try:
-            with self._claiming():
-                return await self._create(creation, bundle)
+            return await self._create(request)
         finally:
-            self._creating.discard(creation.id)
+            self._claimed()
+            self._creating.discard(id)
 
-    async def _create(self, creation: TaskCreation, bundle: str) -> int:
-        runtime = self._driver.runtime(
-            self.reaper, namespace=self.namespace, id=creation.id, bundle=bundle, options=creation.options
-        )
-        container = Container(creation.id, bundle, runtime)
-        _remember_options(bundle, creation)
+    async def _create(self, request: dict[str, Any]) -> int:
+        id, bundle, rootfs, given = request["id"], request["bundle"], request["rootfs"], request["options"]  # noqa: A001
+        options = (given["type_url"], given["value"]) if given else ("", b"")
+        runtime = self.driver.runtime(self.reaper, namespace=self.namespace, id=id, bundle=bundle, options=options)
+        container = Container(id, bundle, runtime)
+        remember_options(bundle, *options)
         cgroup.join(runtime.shim_cgroup)
-        if creation.rootfs:
-            container.rootfs = mount_rootfs(creation.rootfs, bundle)
+        if rootfs:
+            container.rootfs = mount_rootfs(rootfs, bundle)
         try:
-            container.init = await self._create_init(container, creation.stdio)
+            container.init = init = await self._create_init(container, stdio_of(request))
         except BaseException:
             await self._undo(container)
             raise
-        init = container.init
-        self.containers[creation.id] = container
-        self._publisher.publish(self._create_event(creation, bundle, init.pid))
+        self.containers[id] = container
+        io = {name: request[name] for name in ("stdin", "stdout", "stderr", "terminal")}
+        self._publisher.publish(
+            "/tasks/create", messages.TASK_CREATE, container_id=id, bundle=bundle, rootfs=rootfs, io=io, pid=init.pid
+        )
         self._watch(container)
         self._claim(init)
         return init.pid
@@ -194,8 +171,8 @@ class Shim:
         init = Process(container, "", stdio, self._io(container, stdio, container.id))
         streams = await init.io.prepare()
         try:
-            await runtime.create(streams, init.pid_file())
-            init.pid = read_pid(init.pid_file())
+            await runtime.create(streams, init.pid_file)
+            init.read_pid()
             await init.io.connect()
         except BaseException:
             await init.io.abandon()
@@ -207,34 +184,22 @@ class Shim:
         return ProcessIO(self.reaper, stdio, id=id, namespace=self.namespace, owner=owner)
 
     async def _undo(self, container: Container) -> None:
-        with contextlib.suppress(ContainerdError):  # the first error is the one to tell
+        try:
             await container.runtime.delete(force=True)
+        except ContainerdError as exc:  # the first error is the one to tell
+            log.debug(f"cannot delete {container.id} after a failed create: {exc}")
         try:
             if container.rootfs:
                 unmount_recursive(container.rootfs)
         except ContainerdError as exc:
             log.warning(f"cannot unmount the root of {container.id} after a failed create: {exc}")
-        with contextlib.suppress(OSError):
-            os.unlink(os.path.join(container.bundle, "init.pid"))
-
-    @staticmethod
-    def _create_event(creation: TaskCreation, bundle: str, pid: int) -> events.TaskCreate:
-        from pycontainerd.api.convert import mount_messages
-
-        stdio = creation.stdio
-        return events.TaskCreate(
-            container_id=creation.id,
-            bundle=bundle,
-            rootfs=mount_messages(creation.rootfs),
-            io=events.TaskIO(stdin=stdio.stdin, stdout=stdio.stdout, stderr=stdio.stderr, terminal=stdio.terminal),
-            checkpoint=creation.checkpoint,
-            pid=pid,
-        )
+        files.unlink(f"{container.bundle}/init.pid")
 
     def _watch(self, container: Container) -> None:
         try:
             found = oom.watch(
-                container.init.pid, lambda: self._publisher.publish(events.TaskOOM(container_id=container.id))
+                container.init.pid,
+                lambda: self._publisher.publish("/tasks/oom", messages.TASK_OOM, container_id=container.id),
             )
         except OSError as exc:
             log.warning(f"cannot watch container {container.id} for running out of memory: {exc}")
@@ -250,20 +215,23 @@ class Shim:
         if process.starting:
             raise FailedPrecondition(f"cannot start {process.name}: it is being started")
         process.starting = True
-        with self._claiming():
+        self._starts += 1
+        try:
             if exec_id:
                 await self._start_exec(container, process)
             else:
                 await self._start_init(container, process)
+        finally:
+            self._claimed()
         return process.pid
 
     async def _start_init(self, container: Container, init: Process) -> None:
         try:
             async with container.lock:
                 await container.runtime.start()
-            if init.state is State.CREATED:
-                init.state = State.RUNNING
-            self._publisher.publish(events.TaskStart(container_id=container.id, pid=init.pid))
+            if init.state == CREATED:
+                init.state = RUNNING
+            self._publisher.publish("/tasks/start", messages.TASK_START, container_id=container.id, pid=init.pid)
         finally:
             self._told(init)
 
@@ -276,26 +244,31 @@ class Shim:
         try:
             streams = await process.io.prepare()
             try:
-                await container.runtime.exec(process.exec_id, process.spec, streams, process.pid_file())
-                process.pid = read_pid(process.pid_file())
+                await container.runtime.exec(process.exec_id, process.spec, streams, process.pid_file)
+                process.read_pid()
                 await process.io.connect()
             except BaseException:
                 await process.io.abandon()
                 raise
         except BaseException:
             process.starting = False
-            process.state = State.STOPPED
+            process.state = STOPPED
             container.exec_over()
             raise
-        process.state = State.RUNNING
+        process.state = RUNNING
         self._publisher.publish(
-            events.TaskExecStarted(container_id=container.id, exec_id=process.exec_id, pid=process.pid)
+            "/tasks/exec-started",
+            messages.TASK_EXEC_STARTED,
+            container_id=container.id,
+            exec_id=process.exec_id,
+            pid=process.pid,
         )
         process.starting = False
         self._claim(process)
 
-    def add_exec(self, id: str, exec_id: str, spec: bytes, stdio: Stdio) -> None:  # noqa: A002
+    def add_exec(self, request: dict[str, Any]) -> None:
         """Add a process to start later."""
+        id, exec_id, given = request["id"], request["exec_id"], request["spec"]  # noqa: A001
         container = self.container(id)
         validate_identifier(exec_id, "exec id")
         check("exec in", container.init.state, container.init.name)
@@ -303,9 +276,10 @@ class Shim:
             raise FailedPrecondition(f"cannot exec in {container.init.name}: it is being paused")
         if exec_id in container.execs:
             raise AlreadyExists(f"container {id!r} has a process {exec_id!r} already")
-        io = self._io(container, stdio, exec_id)
-        container.execs[exec_id] = Process(container, exec_id, stdio, io, spec=exec_spec(spec, stdio.terminal))
-        self._publisher.publish(events.TaskExecAdded(container_id=id, exec_id=exec_id))
+        stdio = stdio_of(request)
+        spec = exec_spec(given["value"] if given else b"", stdio.terminal)
+        container.execs[exec_id] = Process(container, exec_id, stdio, self._io(container, stdio, exec_id), spec)
+        self._publisher.publish("/tasks/exec-added", messages.TASK_EXEC_ADDED, container_id=id, exec_id=exec_id)
 
     async def kill(self, id: str, exec_id: str, number: int, *, everyone: bool) -> None:  # noqa: A002
         """Send a signal."""
@@ -313,7 +287,7 @@ class Shim:
         process = container.process(exec_id)
         if not 0 < number < 65:
             raise InvalidArgument(f"cannot kill {process.name}: there is no signal {number}")
-        if exec_id or not (everyone or process.state is State.PAUSED):
+        if exec_id or not (everyone or process.state == PAUSED):
             process.signal(number)
             return
         if not everyone:
@@ -330,9 +304,9 @@ class Shim:
                 await container.runtime.pause()
             finally:
                 container.pausing = False
-            if container.init.state is State.RUNNING:
-                container.init.state = State.PAUSED
-        self._publisher.publish(events.TaskPaused(container_id=id))
+            if container.init.state == RUNNING:
+                container.init.state = PAUSED
+        self._publisher.publish("/tasks/paused", messages.TASK_PAUSED, container_id=id)
 
     async def resume(self, id: str) -> None:  # noqa: A002
         """Let them run again."""
@@ -340,9 +314,9 @@ class Shim:
         async with container.lock:
             check("resume", container.init.state, container.init.name)
             await container.runtime.resume()
-            if container.init.state is State.PAUSED:
-                container.init.state = State.RUNNING
-        self._publisher.publish(events.TaskResumed(container_id=id))
+            if container.init.state == PAUSED:
+                container.init.state = RUNNING
+        self._publisher.publish("/tasks/resumed", messages.TASK_RESUMED, container_id=id)
 
     async def update(self, id: str, resources: bytes) -> None:  # noqa: A002
         """Change the limits."""
@@ -359,9 +333,8 @@ class Shim:
             check("delete", process.state, process.name)
             await process.io.drain()
             container.execs.pop(exec_id, None)
-            process.state = State.DELETED
-            with contextlib.suppress(OSError):
-                os.unlink(process.pid_file())
+            process.state = DELETED
+            files.unlink(process.pid_file)
             return process
         async with container.lock:
             check("delete", process.state, process.name)
@@ -382,85 +355,19 @@ class Shim:
         await init.io.abandon()
         if container.rootfs:
             unmount_recursive(container.rootfs)
-        init.state = State.DELETED
+        init.state = DELETED
         self.containers.pop(container.id, None)
         ended = init.exit or Ended(137, 0)
         self._publisher.publish(
-            events.TaskDelete(
-                container_id=container.id,
-                pid=init.pid,
-                exit_status=ended.status,
-                exited_at=stamp(ended.at),
-                id="",
-            )
+            "/tasks/delete",
+            messages.TASK_DELETE,
+            container_id=container.id,
+            pid=init.pid,
+            exit_status=ended.status,
+            exited_at=stamp(ended.at),
         )
 
-    async def close(self) -> None:
-        """Tell what is left to tell."""
-        await self._publisher.close()
 
-
-def check_bundle(bundle: str) -> str:
-    """``bundle`` if it can be one.
-
-    :raises InvalidArgument: it is no absolute path, or no directory.
-    :raises NotFound: it is not there.
-    """
-    if not os.path.isabs(bundle):
-        raise InvalidArgument(f"the bundle {bundle!r} is not an absolute path")
-    try:
-        mode = os.lstat(bundle).st_mode
-        os.stat(os.path.join(bundle, "config.json"))
-    except OSError as exc:
-        raise translate(exc, f"open the bundle {bundle}") from exc
-    if not stat.S_ISDIR(mode):
-        raise InvalidArgument(f"the bundle {bundle} is not a directory")
-    return bundle
-
-
-def mount_rootfs(mounts: Sequence[Mount], bundle: str) -> str:
-    """Mount the container's root in its bundle; the mount point. Blocks for as long as the kernel takes, which for
-    overlays and binds is less than a thread would cost.
-
-    :raises ContainerdError: it cannot be mounted; nothing stays mounted.
-    """
-    rootfs = os.path.join(bundle, "rootfs")
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(rootfs, 0o711)
-    if not stat.S_ISDIR(os.lstat(rootfs).st_mode):
-        raise InvalidArgument(f"{rootfs} is not a directory")
-    mount_all(mounts, rootfs)
-    return rootfs
-
-
-def exec_spec(spec: bytes, terminal: bool) -> bytes:
-    """The OCI process of an exec, with ``terminal`` as the client wants it.
-
-    :raises InvalidArgument: it is not a JSON object.
-    """
-    try:
-        process = json.loads(spec)
-    except ValueError as exc:
-        raise InvalidArgument(f"the spec of the process is not JSON: {exc}") from exc
-    if not isinstance(process, dict):
-        raise InvalidArgument("the spec of the process is not a JSON object")
-    process["terminal"] = terminal
-    return json.dumps(process).encode()
-
-
-def _config(bundle: str) -> dict[str, object]:
-    try:
-        with open(os.path.join(bundle, "config.json"), "rb") as file:
-            found = json.load(file)
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _remember_options(bundle: str, creation: TaskCreation) -> None:
-    """Keep the options for who cleans up should this process die."""
-    from .runc import write_private
-
-    options = creation.options
-    if options is not None and options.type_url:
-        write_private(os.path.join(bundle, "options.pb"), f"{options.type_url}\n".encode() + options.value)
+def stdio_of(request: dict[str, Any]) -> Stdio:
+    """The streams that a request wants."""
+    return Stdio(request["stdin"], request["stdout"], request["stderr"], request["terminal"])

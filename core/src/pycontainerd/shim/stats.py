@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
 
-from google.protobuf.message import Message
+from . import files, metrics
 
-from pycontainerd.api.cgroups.v1 import metrics_pb2 as v1
-from pycontainerd.api.cgroups.v2 import metrics_pb2 as v2
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
 
-from .cgroup import Cgroup
+    from .cgroup import Cgroup
+    from .wire import Message
+
+    Fields = dict[str, Any]
 
 MAX = (1 << 64) - 1
 _TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")  # nanoseconds
@@ -41,16 +45,17 @@ _V1_BLKIO = {
 }
 
 
-def read(cgroup: Cgroup) -> Message:
-    """The metrics of ``cgroup``."""
-    return _unified(cgroup.unified) if cgroup.unified else _by_controller(cgroup.controllers)
+def read(cgroup: Cgroup) -> tuple[Message, Fields]:
+    """The metrics of ``cgroup``: the type of message, and its fields."""
+    if cgroup.unified:
+        return metrics.V2, _unified(cgroup.unified)
+    return metrics.V1, _by_controller(cgroup.controllers)
 
 
 def text_of(directory: str, name: str) -> str:
     """A file of a cgroup, empty where there is none."""
     try:
-        with open(f"{directory}/{name}", encoding="ascii", errors="replace") as file:
-            return file.read(_LIMIT)
+        return files.read_text(f"{directory}/{name}", _LIMIT)
     except OSError:
         return ""
 
@@ -72,63 +77,72 @@ def table(text: str) -> Mapping[str, int]:
     return found
 
 
-def fill(message: Message, values: Mapping[str, int], names: Mapping[str, str]) -> None:
-    """Set the fields that ``values`` has numbers for; ``names`` translates the kernel's."""
-    known = message.DESCRIPTOR.fields_by_name
-    for name, value in values.items():
-        field = names.get(name, name)
-        if field in known and known[field].message_type is None:
-            setattr(message, field, value)
+def known(message: Message, values: Mapping[str, int], names: Mapping[str, str]) -> Fields:
+    """Those of ``values`` that are numbers of ``message``; ``names`` translates the kernel's names."""
+    renamed = {names.get(name, name): value for name, value in values.items()}
+    return {field: value for field, value in renamed.items() if message.defaults.get(field) == 0}
 
 
-def _by_controller(controllers: Mapping[str, str]) -> v1.Metrics:
-    metrics = v1.Metrics()
+def _by_controller(controllers: Mapping[str, str]) -> Fields:
+    found: Fields = {}
     if directory := controllers.get("pids"):
-        metrics.pids.current = number(text_of(directory, "pids.current"))
-        limit = number(text_of(directory, "pids.max"))
-        metrics.pids.limit = 0 if limit == MAX else limit
+        found["pids"] = _pids(directory)
+    cpu: Fields = {}
     if directory := controllers.get("cpuacct"):
-        _cpu_usage(directory, metrics.cpu.usage)
+        cpu["usage"] = _cpu_usage(directory)
     if directory := controllers.get("cpu"):
         throttled = table(text_of(directory, "cpu.stat"))
-        metrics.cpu.throttling.periods = throttled.get("nr_periods", 0)
-        metrics.cpu.throttling.throttled_periods = throttled.get("nr_throttled", 0)
-        metrics.cpu.throttling.throttled_time = throttled.get("throttled_time", 0)
+        cpu["throttling"] = {
+            "periods": throttled.get("nr_periods", 0),
+            "throttled_periods": throttled.get("nr_throttled", 0),
+            "throttled_time": throttled.get("throttled_time", 0),
+        }
+    if cpu:
+        found["cpu"] = cpu
     if directory := controllers.get("memory"):
-        _memory(directory, metrics)
+        found["memory"] = _memory(directory)
+        control = table(text_of(directory, "memory.oom_control"))
+        found["memory_oom_control"] = known(metrics.V1_OOM_CONTROL, control, {})
     if directory := controllers.get("blkio"):
-        for field, names in _V1_BLKIO.items():
-            getattr(metrics.blkio, field).extend(_blkio(directory, names))
+        found["blkio"] = {field: list(_blkio(directory, names)) for field, names in _V1_BLKIO.items()}
     if directory := controllers.get("hugetlb"):
-        metrics.hugetlb.extend(_hugetlb(directory))
-    return metrics
+        found["hugetlb"] = list(_hugetlb(directory))
+    return found
 
 
-def _cpu_usage(directory: str, usage: v1.CPUUsage) -> None:
-    usage.total = number(text_of(directory, "cpuacct.usage"))
+def _pids(directory: str) -> Fields:
+    limit = number(text_of(directory, "pids.max"))
+    return {"current": number(text_of(directory, "pids.current")), "limit": 0 if limit == MAX else limit}
+
+
+def _cpu_usage(directory: str) -> Fields:
     ticks = table(text_of(directory, "cpuacct.stat"))
-    usage.user = ticks.get("user", 0) * _TICK
-    usage.kernel = ticks.get("system", 0) * _TICK
-    usage.per_cpu.extend(number(word) for word in text_of(directory, "cpuacct.usage_percpu").split())
+    return {
+        "total": number(text_of(directory, "cpuacct.usage")),
+        "user": ticks.get("user", 0) * _TICK,
+        "kernel": ticks.get("system", 0) * _TICK,
+        "per_cpu": [number(word) for word in text_of(directory, "cpuacct.usage_percpu").split()],
+    }
 
 
-def _memory(directory: str, metrics: v1.Metrics) -> None:
-    fill(metrics.memory, table(text_of(directory, "memory.stat")), _V1_MEMORY)
+def _memory(directory: str) -> Fields:
+    found = known(metrics.V1_MEMORY, table(text_of(directory, "memory.stat")), _V1_MEMORY)
     for field, prefix in (
         ("usage", "memory"),
         ("swap", "memory.memsw"),
         ("kernel", "memory.kmem"),
         ("kernel_tcp", "memory.kmem.tcp"),
     ):
-        entry = getattr(metrics.memory, field)
-        entry.usage = number(text_of(directory, f"{prefix}.usage_in_bytes"))
-        entry.limit = number(text_of(directory, f"{prefix}.limit_in_bytes"))
-        entry.max = number(text_of(directory, f"{prefix}.max_usage_in_bytes"))
-        entry.failcnt = number(text_of(directory, f"{prefix}.failcnt"))
-    fill(metrics.memory_oom_control, table(text_of(directory, "memory.oom_control")), {})
+        found[field] = {
+            "usage": number(text_of(directory, f"{prefix}.usage_in_bytes")),
+            "limit": number(text_of(directory, f"{prefix}.limit_in_bytes")),
+            "max": number(text_of(directory, f"{prefix}.max_usage_in_bytes")),
+            "failcnt": number(text_of(directory, f"{prefix}.failcnt")),
+        }
+    return found
 
 
-def _blkio(directory: str, names: Sequence[str]) -> Iterator[v1.BlkIOEntry]:
+def _blkio(directory: str, names: Sequence[str]) -> Iterator[Fields]:
     """The entries of the first of the files ``blkio.NAME`` that has some: ``MAJOR:MINOR [OP] VALUE``."""
     for name in names:
         found = False
@@ -138,19 +152,19 @@ def _blkio(directory: str, names: Sequence[str]) -> Iterator[v1.BlkIOEntry]:
             if separator and len(words) in (2, 3):
                 found = True
                 operation = words[1] if len(words) == 3 else ""
-                yield v1.BlkIOEntry(op=operation, major=number(major), minor=number(minor), value=number(words[-1]))
+                yield {"op": operation, "major": number(major), "minor": number(minor), "value": number(words[-1])}
         if found:
             return
 
 
-def _hugetlb(directory: str) -> Iterator[v1.HugetlbStat]:
+def _hugetlb(directory: str) -> Iterator[Fields]:
     for size in _huge_pages(directory, ".limit_in_bytes"):
-        yield v1.HugetlbStat(
-            pagesize=size,
-            usage=number(text_of(directory, f"hugetlb.{size}.usage_in_bytes")),
-            max=number(text_of(directory, f"hugetlb.{size}.max_usage_in_bytes")),
-            failcnt=number(text_of(directory, f"hugetlb.{size}.failcnt")),
-        )
+        yield {
+            "pagesize": size,
+            "usage": number(text_of(directory, f"hugetlb.{size}.usage_in_bytes")),
+            "max": number(text_of(directory, f"hugetlb.{size}.max_usage_in_bytes")),
+            "failcnt": number(text_of(directory, f"hugetlb.{size}.failcnt")),
+        }
 
 
 def _huge_pages(directory: str, suffix: str) -> list[str]:
@@ -165,14 +179,8 @@ def _huge_pages(directory: str, suffix: str) -> list[str]:
     )
 
 
-def _unified(directory: str) -> v2.Metrics:
-    metrics = v2.Metrics()
-    metrics.pids.current = number(text_of(directory, "pids.current"))
-    limit = number(text_of(directory, "pids.max"))
-    metrics.pids.limit = 0 if limit == MAX else limit
-    fill(metrics.cpu, table(text_of(directory, "cpu.stat")), {})
-    _pressure(directory, "cpu.pressure", metrics.cpu.psi)
-    fill(metrics.memory, table(text_of(directory, "memory.stat")), _V2_MEMORY)
+def _unified(directory: str) -> Fields:
+    memory = known(metrics.V2_MEMORY, table(text_of(directory, "memory.stat")), _V2_MEMORY)
     for field, name in (
         ("usage", "memory.current"),
         ("usage_limit", "memory.max"),
@@ -181,43 +189,49 @@ def _unified(directory: str) -> v2.Metrics:
         ("swap_limit", "memory.swap.max"),
         ("swap_max_usage", "memory.swap.peak"),
     ):
-        setattr(metrics.memory, field, number(text_of(directory, name)))
-    _pressure(directory, "memory.pressure", metrics.memory.psi)
-    fill(metrics.memory_events, table(text_of(directory, "memory.events")), {})
-    metrics.io.usage.extend(_io(text_of(directory, "io.stat")))
-    _pressure(directory, "io.pressure", metrics.io.psi)
-    for size in _huge_pages(directory, ".max"):
-        metrics.hugetlb.append(
-            v2.HugeTlbStat(
-                pagesize=size,
-                current=number(text_of(directory, f"hugetlb.{size}.current")),
-                max=number(text_of(directory, f"hugetlb.{size}.max")),
-                failcnt=table(text_of(directory, f"hugetlb.{size}.events")).get("max", 0),
-            )
-        )
-    return metrics
+        memory[field] = number(text_of(directory, name))
+    memory["psi"] = _pressure(directory, "memory.pressure")
+    cpu = known(metrics.V2_CPU, table(text_of(directory, "cpu.stat")), {})
+    cpu["psi"] = _pressure(directory, "cpu.pressure")
+    return {
+        "pids": _pids(directory),
+        "cpu": cpu,
+        "memory": memory,
+        "memory_events": known(metrics.V2_MEMORY_EVENTS, table(text_of(directory, "memory.events")), {}),
+        "io": {"usage": list(_io(text_of(directory, "io.stat"))), "psi": _pressure(directory, "io.pressure")},
+        "hugetlb": [
+            {
+                "pagesize": size,
+                "current": number(text_of(directory, f"hugetlb.{size}.current")),
+                "max": number(text_of(directory, f"hugetlb.{size}.max")),
+                "failcnt": table(text_of(directory, f"hugetlb.{size}.events")).get("max", 0),
+            }
+            for size in _huge_pages(directory, ".max")
+        ],
+    }
 
 
-def _io(text: str) -> Iterator[v2.IOEntry]:
+def _io(text: str) -> Iterator[Fields]:
     for line in text.splitlines():
-        device, *pairs = line.split()
+        device, *pairs = line.split() or [""]
         major, separator, minor = device.partition(":")
         if separator:
-            entry = v2.IOEntry(major=number(major), minor=number(minor))
-            values = dict(pair.partition("=")[::2] for pair in pairs)
-            fill(entry, {name: number(value) for name, value in values.items() if name not in ("major", "minor")}, {})
-            yield entry
+            values = {name: number(value) for name, _, value in (pair.partition("=") for pair in pairs)}
+            entry = known(metrics.V2_IO_ENTRY, values, {})
+            yield {**entry, "major": number(major), "minor": number(minor)}
 
 
-def _pressure(directory: str, name: str, stats: v2.PSIStats) -> None:
+def _pressure(directory: str, name: str) -> Fields | None:
+    """The parts of a pressure file that are there."""
+    found: Fields = {}
     for line in text_of(directory, name).splitlines():
-        kind, *pairs = line.split()
+        kind, *pairs = line.split() or [""]
         if kind not in ("some", "full"):
             continue
-        values = dict(pair.partition("=")[::2] for pair in pairs)
-        data = getattr(stats, kind)
+        values = {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
         try:
-            data.avg10, data.avg60, data.avg300 = (float(values[f"avg{span}"]) for span in (10, 60, 300))
-            data.total = int(values["total"])
+            averages = {f"avg{span}": float(values[f"avg{span}"]) for span in (10, 60, 300)}
+            found[kind] = {**averages, "total": int(values["total"])}
         except (KeyError, ValueError):
             continue
+    return found or None

@@ -6,27 +6,38 @@ itself gets pipes and never a client's FIFO.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 import time
-from collections.abc import Sequence
-from urllib.parse import SplitResult, urlsplit
 
 from pycontainerd.contracts.errors import ContainerdError, InvalidArgument, NotFound
-from pycontainerd.contracts.runtime import Stdio
-from pycontainerd.sys.mount import translate
+from pycontainerd.sys.mountcalls import translate
 
-from . import console as consoles
 from . import loop
 from .driver import Streams
-from .logger import Logger
 from .pump import Pump
-from .reaper import Reaper
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .console import ConsoleSocket
+    from .logger import Logger
+    from .reaper import Reaper
 
 _DRAIN = 10.0  # seconds for output to be taken after the end of a process
 _QUIET = 1.0  # of them, while nothing comes: who still holds the pipe is not the process
 _END_OF_INPUT = b"\x04"
+
+
+class Stdio:
+    """Where a process reads and writes: paths of FIFOs, or URIs; empty ones are closed."""
+
+    __slots__ = ("stderr", "stdin", "stdout", "terminal")
+
+    def __init__(self, stdin: str, stdout: str, stderr: str, terminal: bool) -> None:
+        self.stdin = stdin
+        self.stdout = stdout
+        self.stderr = stderr
+        self.terminal = terminal
 
 
 class ProcessIO:
@@ -45,7 +56,7 @@ class ProcessIO:
         self._outputs: list[Pump] = []
         self._stdin: Pump | None = None
         self._logger: Logger | None = None
-        self._socket: consoles.ConsoleSocket | None = None
+        self._socket: ConsoleSocket | None = None
         self._terminal = -1
         self._size: tuple[int, int] | None = None
         self._over = False
@@ -57,10 +68,12 @@ class ProcessIO:
         """
         try:
             if self._stdio.terminal:
-                self._socket = consoles.ConsoleSocket()
-                return Streams(console=self._socket.path)
+                from .console import ConsoleSocket
+
+                self._socket = ConsoleSocket()
+                return Streams({}, self._socket.path)
             await self._open()
-            return Streams(descriptors=dict(self._given))
+            return Streams(self._given.copy())
         except OSError as exc:
             await self.abandon()
             raise translate(exc, f"open the streams of {self._id}: {exc.filename or ''}") from exc
@@ -72,14 +85,14 @@ class ProcessIO:
         if self._stdio.stdin:
             reader, self._input_writer = _open_input(self._stdio.stdin)
             self._input = (reader, self._pipe(0))
-        uri = _split(self._stdio.stdout)
-        if uri.scheme in ("binary", "binary-v2"):
-            await self._open_logger(uri)
+        scheme, target = _split(self._stdio.stdout)
+        if scheme in ("binary", "binary-v2"):
+            await self._open_logger(scheme, target)
             return
         for number, target in ((1, self._stdio.stdout), (2, self._stdio.stderr)):
             if target:
                 # Both streams go into the one file: `file` knows no second one.
-                sink, fifo = _open_sink(self._stdio.stdout if uri.scheme == "file" else target)
+                sink, fifo = _open_sink(self._stdio.stdout if scheme == "file" else target)
                 self._sources.append((-1, sink, fifo))
                 self._sources[-1] = (self._pipe(number), sink, fifo)
 
@@ -93,13 +106,15 @@ class ProcessIO:
         os.set_blocking(here, False)
         return here
 
-    async def _open_logger(self, uri: SplitResult) -> None:
+    async def _open_logger(self, scheme: str, target: str) -> None:
+        from .logger import Logger
+
         output, error = self._pipe(1), self._pipe(2)
         for fd in (output, error):
             os.set_blocking(fd, True)
         try:
             self._logger = await Logger.start(
-                self._reaper, uri, (output, error), id=self._id, namespace=self._namespace
+                self._reaper, scheme, target, (output, error), id=self._id, namespace=self._namespace
             )
         finally:
             os.close(output)
@@ -119,15 +134,15 @@ class ProcessIO:
         if self._input is not None:
             self._stdin = Pump(*self._input)
             self._input = None
-            self._stdin.ended.add_done_callback(self._input_ended)
+            self._stdin.ended.on_done(self._input_ended)
 
-    async def _connect_terminal(self, socket: consoles.ConsoleSocket) -> None:
+    async def _connect_terminal(self, socket: ConsoleSocket) -> None:
         self._terminal = await socket.receive()
         if self._size is not None:
-            consoles.resize(self._terminal, *self._size)
-        uri = _split(self._stdio.stdout)
-        if uri.scheme in ("binary", "binary-v2"):
-            await self._open_logger(uri)
+            self.resize(*self._size)
+        scheme, target = _split(self._stdio.stdout)
+        if scheme in ("binary", "binary-v2"):
+            await self._open_logger(scheme, target)
             sink = self._given.pop(1)
             os.close(self._given.pop(2))
             os.set_blocking(sink, False)
@@ -141,14 +156,18 @@ class ProcessIO:
     def _input_ended(self, _: object) -> None:
         """A terminal does not end with its input: say so as a person would."""
         if self._terminal >= 0 and not self._over:
-            with contextlib.suppress(OSError):
+            try:
                 os.write(self._terminal, _END_OF_INPUT)
+            except OSError:
+                return  # nobody is left to read it
 
     def resize(self, width: int, height: int) -> None:
         """Set the size of the terminal, of one to come too; nothing if there will be none."""
         self._size = (width, height)
         if self._terminal >= 0:
-            consoles.resize(self._terminal, width, height)
+            from .console import resize
+
+            resize(self._terminal, width, height)
 
     def close_stdin(self) -> None:
         """The client has no more input: what it has written so far still arrives."""
@@ -166,7 +185,7 @@ class ProcessIO:
     async def drain(self) -> None:
         """Wait until all output has arrived, then close everything."""
         end = time.monotonic() + _DRAIN
-        while (left := [pump for pump in self._outputs if not pump.ended.done()]) and time.monotonic() < end:
+        while (left := [pump for pump in self._outputs if not pump.ended.done]) and time.monotonic() < end:
             before = sum(pump.moved for pump in left)
             await loop.wait([pump.ended for pump in left], _QUIET)
             if all(pump.idle for pump in left) and before == sum(pump.moved for pump in left):
@@ -178,8 +197,10 @@ class ProcessIO:
         self.ended()
         for pump in self._outputs:
             pump.close()
-        pairs: Sequence[tuple[int, ...]] = [source[:2] for source in self._sources]
-        for fd in [*self._given.values(), *(fd for pair in pairs for fd in pair), *(self._input or ()), self._terminal]:
+        fds = [*self._given.values(), *(self._input or ()), self._terminal]
+        for source, sink, _ in self._sources:
+            fds += (source, sink)
+        for fd in fds:
             if fd >= 0:
                 os.close(fd)
         self._given.clear()
@@ -194,19 +215,24 @@ class ProcessIO:
             await logger.stop()
 
 
-def _split(target: str) -> SplitResult:
-    try:
-        uri = urlsplit(target)
-    except ValueError as exc:
-        raise InvalidArgument(f"cannot read the stream URI {target!r}: {exc}") from exc
-    if uri.scheme not in ("", "fifo", "file", "binary", "binary-v2"):
+def _split(target: str) -> tuple[str, str]:
+    """Scheme and rest of a URI; a path has no scheme.
+
+    :raises InvalidArgument: the scheme is unknown, or has a host.
+    """
+    scheme, separator, rest = target.partition("://")
+    if not separator:
+        return "", target
+    if scheme not in ("fifo", "file", "binary", "binary-v2"):
         raise InvalidArgument(f"unknown scheme of stream {target!r}", hint="known are fifo, file, binary, binary-v2")
-    return uri
+    if not rest.startswith("/"):
+        raise InvalidArgument(f"the path of stream {target!r} is not absolute")
+    return scheme, rest
 
 
 def _open_input(path: str) -> tuple[int, int]:
     """Both ends of a FIFO: the second keeps it from ending when a client goes."""
-    reader = os.open(_split(path).path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    reader = os.open(_split(path)[1], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISFIFO(os.fstat(reader).st_mode):
             raise InvalidArgument(f"the input {path} is not a FIFO")
@@ -218,16 +244,16 @@ def _open_input(path: str) -> tuple[int, int]:
 
 def _open_sink(target: str) -> tuple[int, bool]:
     """Where output goes, and whether it is a FIFO (then opened for both, so that it never breaks)."""
-    uri = _split(target)
+    scheme, path = _split(target)
     try:
-        if uri.scheme == "file":
-            os.makedirs(os.path.dirname(uri.path), mode=0o755, exist_ok=True)
-            return os.open(uri.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644), False
-        if stat.S_ISFIFO(os.stat(uri.path).st_mode):
-            return os.open(uri.path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC), True
-        return os.open(uri.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC), False
+        if scheme == "file":
+            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+            return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644), False
+        if stat.S_ISFIFO(os.stat(path).st_mode):
+            return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC), True
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC), False
     except FileNotFoundError:
-        raise NotFound(f"cannot write output to {uri.path}: it is not there") from None
+        raise NotFound(f"cannot write output to {path}: it is not there") from None
     except OSError as exc:
-        failure: ContainerdError = translate(exc, f"open {uri.path} for output")
+        failure: ContainerdError = translate(exc, f"open {path} for output")
         raise failure from exc

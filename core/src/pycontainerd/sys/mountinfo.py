@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import os
-import re
-
-import attrs
-
-_OCTAL = re.compile(r"\\([0-7]{3})")
 
 
-@attrs.frozen
 class MountInfo:
     """One line. ``root`` is the directory of the file system that is mounted at ``point``."""
 
-    id: int
-    parent: int
-    device: str
-    root: str
-    point: str
-    options: str
-    propagation: str
-    fstype: str
-    source: str
-    super_options: str
+    __slots__ = (
+        "device", "fstype", "id", "options", "parent", "point", "propagation", "root", "source", "super_options",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        id: int,  # noqa: A002
+        parent: int,
+        device: str,
+        root: str,
+        point: str,
+        options: str,
+        propagation: str,
+        fstype: str,
+        source: str,
+        super_options: str,
+    ) -> None:
+        self.id = id
+        self.parent = parent
+        self.device = device
+        self.root = root
+        self.point = point
+        self.options = options
+        self.propagation = propagation
+        self.fstype = fstype
+        self.source = source
+        self.super_options = super_options
 
 
 def unescape(text: str) -> str:
@@ -31,7 +42,12 @@ def unescape(text: str) -> str:
     if "\\" not in text:
         return text
     # The escapes stand for bytes; the rest of the text is already decoded, so only ASCII can be escaped.
-    return _OCTAL.sub(lambda found: chr(int(found[1], 8)), text)
+    first, *others = text.split("\\")
+    for part in others:
+        digits = part[:3]
+        octal = len(digits) == 3 and all(digit in "01234567" for digit in digits)
+        first += chr(int(digits, 8)) + part[3:] if octal else f"\\{part}"
+    return first
 
 
 def parse_line(line: str) -> MountInfo:

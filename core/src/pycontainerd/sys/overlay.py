@@ -13,10 +13,8 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 
-import attrs
-
 from . import idmap, libc, mountapi
-from .mountopts import (
+from .mountflags import (
     MS_NOATIME,
     MS_NODEV,
     MS_NODIRATIME,
@@ -39,11 +37,6 @@ _ATTRIBUTES = {
     MS_STRICTATIME: mountapi.MOUNT_ATTR_STRICTATIME,
     MS_NODIRATIME: mountapi.MOUNT_ATTR_NODIRATIME,
 }
-
-
-def needs_help(plan: MountPlan) -> bool:
-    """True when the options do not fit into the page that mount(2) copies."""
-    return len(os.fsencode(",".join(plan.data))) >= _PAGE - 1
 
 
 def split_layers(value: str) -> list[str]:
@@ -154,7 +147,8 @@ def mapped_layers(plan: MountPlan, mapping: idmap.IdMap) -> Iterator[MountPlan]:
         try:
             moved = (os.path.normpath(os.path.join(point, os.path.relpath(layer, common))) for layer in layers)
             mapped = "lowerdir=" + ":".join(map(_escaped, moved))
-            yield attrs.evolve(plan, data=(*plan.data[:index], mapped, *plan.data[index + 1 :]))
+            data = (*plan.data[:index], mapped, *plan.data[index + 1 :])
+            yield MountPlan(plan.flags, plan.propagation, data)
         finally:
             libc.umount2(point, _MNT_DETACH)
     finally:

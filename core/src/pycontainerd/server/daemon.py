@@ -11,7 +11,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
+from typing import Any, Literal
 
 from pycontainerd import API_VERSION
 from pycontainerd.config import Settings
@@ -21,6 +21,7 @@ from pycontainerd.shim.zygote import ZygoteClient, spawn
 
 from .sdnotify import notify
 from .services import PLUGINS
+from .startup import Startup
 
 log = logging.getLogger("containerd")
 LISTENER = "io.containerd.server.v1.grpc"
@@ -30,7 +31,10 @@ THREADS = 32  # for what coroutines hand to threads, as many as serve calls; mad
 class Process:
     """One run of the daemon."""
 
-    def __init__(self, settings: Settings, overrides: Mapping[str, str], config: str = "") -> None:
+    def __init__(
+        self, settings: Settings, overrides: Mapping[str, str], config: str = "", startup: Startup | None = None
+    ) -> None:
+        self._startup = startup or Startup()
         self._settings = settings
         self._overrides = overrides
         self._config = config
@@ -56,6 +60,7 @@ class Process:
         # Before there is any thread and before anything large is imported: shims are copies of this small process.
         zygote: ZygoteClient = spawn()
         self._daemon.zygote = zygote
+        self._startup.mark("zygote")
         gc.disable()  # while thousands of modules' objects are made that all stay; `_serve` enables it again
         try:
             return asyncio.run(self._serve())
@@ -82,6 +87,7 @@ class Process:
         try:
             if starting.done():
                 await starting
+                self._startup.mark("plugins")
                 self._warn_unknown(kernel)
                 listener = kernel.report.rows.get(LISTENER)
                 if listener is None or listener.state not in (State.OK, State.DISABLED):
@@ -92,6 +98,7 @@ class Process:
                 gc.enable()
                 notify("READY=1", "STATUS=serving")
                 log.info("containerd successfully booted")
+                self._write_profile(kernel)
                 await self._reload_until(stopping, hangup, kernel)
         finally:
             notify("STOPPING=1")
@@ -105,11 +112,28 @@ class Process:
     def _finder(self) -> Callable[..., Mapping[str, Found]]:
         """What finds plugins: where they are installed, and in the directory that the command line names."""
         directory = self._overrides.get("plugin_dir", "")
-        if not directory:
-            return discover
-        from .plugindir import find
+        find: Callable[..., Mapping[str, Found]] = discover
+        if directory:
+            from .plugindir import find as find_files
 
-        return functools.partial(find, directory)
+            find = functools.partial(find_files, directory)
+
+        def timed(*args: Any, **kwargs: Any) -> Mapping[str, Found]:
+            found = find(*args, **kwargs)
+            self._startup.mark("discovery")
+            return found
+
+        return timed
+
+    def _write_profile(self, kernel: Kernel) -> None:
+        self._startup.mark("serving")
+        path = self._overrides.get("profile")
+        if path is None:
+            return
+        try:
+            self._startup.write(kernel.report, path)
+        except OSError as exc:
+            log.warning(f"cannot write the profile of the start to {path}: {exc.strerror or exc}")
 
     async def _reload_until(self, stopping: asyncio.Task[Literal[True]], hangup: asyncio.Event, kernel: Kernel) -> None:
         """Wait for the end; meanwhile a SIGHUP, one that came during the start included, reloads the configuration."""

@@ -16,6 +16,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _command(options)
     from pycontainerd.config import ConfigError, load
 
+    from .startup import Startup
+
+    startup = Startup()
+
     try:
         settings = load(options.config)
         settings.check()
@@ -26,15 +30,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             overrides["log_level"] = options.log_level
         if options.plugin_dir:
             overrides["plugin_dir"] = os.path.abspath(options.plugin_dir)
-        daemon_args = (settings, overrides, options.config)
+        if options.profile_startup is not None:
+            overrides["profile"] = options.profile_startup
+        daemon_args = (settings, overrides, options.config, startup)
     except ConfigError as exc:
         print(f"containerd: {exc}", file=sys.stderr)
         return 1
 
+    startup.mark("config")
     from .daemon import Process
     from .logs import configure
 
     configure(level, style)
+    startup.mark("modules")
     log = logging.getLogger("containerd")
     for finding in settings.findings:
         log.log(logging.INFO if finding.severity == "note" else logging.WARNING, str(finding))
@@ -58,6 +66,13 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--plugin-dir", default="", metavar="DIR", help="also load plugins from the .py files in DIR, for experiments"
+    )
+    parser.add_argument(
+        "--profile-startup",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="once it serves, write how long each part of the start and each plugin took (without =FILE to stderr)",
     )
     parser.add_argument("-v", "--version", action="version", version=f"containerd {API_VERSION}")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="[config COMMAND]", help="for the configuration")

@@ -1,0 +1,67 @@
+"""How long each part of the daemon's start took: what ``--profile-startup`` prints."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+
+from pycontainerd.kernel import Report, State
+
+# Each ends with a mark; the time before `main` is the interpreter's.
+PHASES = {
+    "interpreter": "Python itself, and the first modules",
+    "config": "the command line and the configuration",
+    "modules": "the daemon's own modules",
+    "zygote": "the process that shims are copies of",
+    "discovery": "finding plugins, and importing them",
+    "plugins": "their init, several at a time",
+    "serving": "what is left until the socket answers and the service manager knows",
+}
+
+
+class Startup:
+    """Marks the end of each phase. Made when `main` begins."""
+
+    def __init__(self) -> None:
+        self._marks: dict[str, float] = {}
+        self.mark("interpreter")
+
+    def mark(self, phase: str) -> None:
+        """The phase ends now."""
+        self._marks[phase] = time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def write(self, report: Report, path: str = "") -> None:
+        """Write the profile to the file ``path``, or to standard error."""
+        text = "\n".join(self.lines(report)) + "\n"
+        if path:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+        else:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+
+    def lines(self, report: Report) -> Iterator[str]:
+        """The profile as a table."""
+        began = last = _process_start()
+        yield "phase             ms"
+        for phase, what in PHASES.items():
+            if phase in self._marks:
+                yield f"{phase:<12} {(self._marks[phase] - last) * 1000:7.1f}   {what}"
+                last = self._marks[phase]
+        yield f"{'all':<12} {(last - began) * 1000:7.1f}"
+        yield ""
+        yield "plugins, the slowest first; what several import counts for the first; inits that overlap wait for each other"
+        yield "import ms   init ms   state           plugin"
+        rows = [row for row in report if row.state is not State.NOT_INSTALLED]
+        for row in sorted(rows, key=lambda row: row.import_seconds + row.init_seconds, reverse=True):
+            times = f"{row.import_seconds * 1000:9.1f} {row.init_seconds * 1000:9.1f}"
+            yield f"{times}   {row.state:<15} {row.uri} ({row.package or 'no package'})"
+
+
+def _process_start() -> float:
+    """When the kernel made this process, in CLOCK_BOOTTIME, to the hundredth of a second."""
+    with open("/proc/self/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK")

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,7 +88,6 @@ from pycontainerd.kernel import Registration
 pathlib.Path(os.environ["HOOK_TRACE"]).touch()
 registration = Registration(type="io.containerd.hook.v1", id="off", init=lambda ctx: None)
 """
-DISABLED = 'disabled_plugins = ["io.containerd.hook.v1.off"]\n'
 
 
 @attrs.frozen
@@ -111,16 +109,8 @@ def setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
     install(site, "hook-off", TRACE, {f"{kind}.off": "hook_off:registration"})
     trace = site / "imported"
     environment = {"PYTHONPATH": str(site), "HOOK_TRACE": str(trace)}
-    directory = tempfile.mkdtemp(prefix="pyc-", dir="/tmp")
-    daemon = Daemon.ours(directory=directory, environment=environment)
-    # The list is in the file already, empty.
-    path = Path(f"{directory}/config.toml")
-    path.write_text(path.read_text().replace("disabled_plugins = []\n", DISABLED))
-    try:
-        with daemon:
-            yield Setup(daemon, Ctr(OURS, daemon.address), trace)
-    finally:
-        subprocess.run(["rm", "-rf", directory], check=True)
+    with Daemon.ours(environment=environment, disabled=[f"{kind}.off"]) as daemon:
+        yield Setup(daemon, Ctr(OURS, daemon.address), trace)
 
 
 @pytest.fixture

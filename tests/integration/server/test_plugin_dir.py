@@ -47,11 +47,8 @@ def test_a_file_is_a_plugin_and_one_that_is_disabled_is_not_run(tmp_path):
     write(tmp_path, "two.py", GOOD.format(id="two"))
     broken = write(tmp_path, "three.py", "raise RuntimeError('no luck')\n" + textwrap.dedent(GOOD.format(id="three")))
     write(tmp_path, "_helper.py", "raise RuntimeError('not a plugin')")
-    daemon = Daemon.ours()
+    daemon = Daemon.ours(disabled=["io.example.thing.v1.two"])
     daemon.command += ["--plugin-dir", str(tmp_path)]
-    config = Path(f"{daemon.directory}/config.toml")
-    off = 'disabled_plugins = ["io.example.thing.v1.two"]\n'
-    config.write_text(config.read_text().replace("disabled_plugins = []\n", off))
     with daemon:
         ctr = Ctr(OURS, daemon.address)
         found = json.loads(ctr("plugins", "ls", "-o", "json", "type==io.example.thing.v1"))

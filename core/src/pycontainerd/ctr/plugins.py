@@ -15,6 +15,7 @@ from pycontainerd.contracts.platforms import format as spelled
 from .context import Group, execute
 from .output import FORMATS, print_data, print_rows, quiet_option
 from .plugin_graph import below, dot
+from .scaffold import new
 
 _output = click.option(
     "--output", "-o", type=click.Choice([*FORMATS, "dot"]), default="table", show_default=True, help="What to print"
@@ -137,3 +138,6 @@ def _nearest(known: Mapping[str, Plugin], uri: str) -> str:
     fits = [name for name in known if name.rpartition(".")[2] == uri.rpartition(".")[2]]
     found = near or fits[:1]
     return f"did you mean {found[0]}?" if found else "`ctr plugins ls` lists those it knows"
+
+
+plugins.add_command(new)

@@ -74,3 +74,17 @@ def eventually(check: Callable[[], object], what: str, seconds: float = 20) -> N
         if time.monotonic() > end:
             raise AssertionError(f"not within {seconds:g} s: {what}")
         time.sleep(0.05)
+
+
+def plugin_status(address: str, uri: str) -> str:
+    """How the daemon at ``address`` says that the plugin ``uri`` is: ``ok``, or what is wrong with it."""
+    import asyncio
+
+    from pycontainerd.client import Client
+
+    async def ask() -> str:
+        async with Client(address) as client:
+            found = await client.introspection.plugin(uri)
+            return found.status if found.status == "ok" else f"{found.status}: {found.error}"
+
+    return asyncio.run(ask())

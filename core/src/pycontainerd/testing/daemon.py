@@ -60,6 +60,7 @@ class Daemon:
 
     :param command: the executable with its arguments; ``-c config.toml`` is added.
     :param config: TOML that is added to the configuration.
+    :param disabled: plugins that are switched off.
     :param environment: variables added to this process's; one set to "" is left out.
     :param directory: where everything of it is. Without one a new short one under /tmp, removed by `close`.
     """
@@ -72,6 +73,7 @@ class Daemon:
         config: str = "",
         environment: Mapping[str, str] = EMPTY,
         directory: str = "",
+        disabled: Sequence[str] = (),
     ) -> None:
         self.kind = kind
         self.command = list(command)
@@ -86,14 +88,21 @@ class Daemon:
         self._environment = environment
         text = _CONFIG + (_GO_CONFIG if kind == "go" else "")
         with open(f"{self.directory}/config.toml", "w", encoding="utf-8") as file:
-            disabled = ", ".join(f'"{uri}"' for uri in (_GO_DISABLED if kind == "go" else ()))
-            file.write(text.format(directory=self.directory, disabled=disabled) + config)
+            off = ", ".join(f'"{uri}"' for uri in (*disabled, *(_GO_DISABLED if kind == "go" else ())))
+            file.write(text.format(directory=self.directory, disabled=off) + config)
 
     @classmethod
-    def ours(cls, *, config: str = "", environment: Mapping[str, str] = EMPTY, directory: str = "") -> Self:
+    def ours(
+        cls,
+        *,
+        config: str = "",
+        environment: Mapping[str, str] = EMPTY,
+        directory: str = "",
+        disabled: Sequence[str] = (),
+    ) -> Self:
         """This package's daemon, run by this interpreter."""
         command = [sys.executable, "-m", "pycontainerd.server.main"]
-        return cls("ours", command, config=config, environment=environment, directory=directory)
+        return cls("ours", command, config=config, environment=environment, directory=directory, disabled=disabled)
 
     @classmethod
     def go(

@@ -71,3 +71,21 @@ def test_a_snapshotter_that_cannot_work_says_why(our_containerd_module: Daemon, 
     said = ctr("plugins", "why", f"io.containerd.snapshotter.v1.{name}", check=False)
     assert "skipped" in said
     assert reason in said
+
+
+def test_the_overlay_snapshotter_says_what_it_can(our_containerd_module: Daemon) -> None:
+    ctr = Ctr(OURS, our_containerd_module.address)
+    listed = json.loads(ctr("plugins", "ls", "-d", "-o", "json", "id==overlayfs"))
+    assert set(listed[0]["capabilities"]) == {"remap-ids", "only-remap-ids", "rebase"}
+
+
+def test_slow_chown_lets_clients_change_owners_themselves() -> None:
+    config = '[plugins."io.containerd.snapshotter.v1.overlayfs"]\nslow_chown = true\nmount_options = ["metacopy=on"]\n'
+    with Daemon.ours(config=config) as daemon:
+        ctr = Ctr(OURS, daemon.address)
+        listed = json.loads(ctr("plugins", "ls", "-d", "-o", "json", "id==overlayfs"))
+        assert set(listed[0]["capabilities"]) == {"remap-ids", "rebase"}
+        ctr("snapshots", "prepare", "a")
+        ctr("snapshots", "commit", "c", "a")
+        said = ctr("snapshots", "prepare", "-t", "/mnt", "d", "c")
+        assert {"index=off", "metacopy=on"} <= set(said.rstrip().split(","))

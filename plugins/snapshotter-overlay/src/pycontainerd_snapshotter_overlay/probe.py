@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 
 from pycontainerd.contracts.errors import ContainerdError
 from pycontainerd.contracts.types import Mount
@@ -11,24 +12,39 @@ from pycontainerd.kernel import Skip
 from pycontainerd.sys.mount import mounted
 
 
-def check(root: str) -> None:
-    """Mount a small overlay in ``root``.
+def check(root: str, options: Sequence[str] = ()) -> None:
+    """Mount small overlays in ``root``, with ``options`` of the configuration.
 
-    :raises Skip: the kernel, the file system or missing privileges stand in the way; says which.
+    :raises Skip: the kernel, the file system, missing privileges or an option stand in the way; says which.
     """
+    failure = _failure(root, options)
+    if failure is None:
+        return
+    plain = _failure(root, ()) if options else failure
+    if plain is None:
+        raise Skip(
+            f"overlayfs works on {root}, but not with its mount_options {', '.join(options)}: {failure}",
+            hint="change mount_options of io.containerd.snapshotter.v1.overlayfs; the kernel's log says what it does not like",
+        ) from failure
+    raise Skip(
+        f"overlayfs does not work on {root}: {plain}",
+        hint="it needs root, a kernel with overlay, and a file system that can be its upper layer (ext4, xfs, btrfs, tmpfs);"
+        " root_path may be on another one, and the native snapshotter works everywhere",
+    ) from plain
+
+
+def _failure(root: str, options: Sequence[str]) -> ContainerdError | None:
+    """Of an overlay with two lower layers, as every container with an image of two layers has."""
     with tempfile.TemporaryDirectory(prefix="probe-", dir=root) as scratch:
-        lower, upper, work = (os.path.join(scratch, name) for name in ("lower", "upper", "work"))
-        for directory in (lower, upper, work):
+        one, two, upper, work = (os.path.join(scratch, name) for name in ("one", "two", "upper", "work"))
+        for directory in (one, two, upper, work):
             os.mkdir(directory)
-        trial = Mount("overlay", "overlay", options=(f"lowerdir={lower}", f"upperdir={upper}", f"workdir={work}"))
+        layers = (f"lowerdir={one}:{two}", f"upperdir={upper}", f"workdir={work}")
         try:
-            with mounted((trial,), scratch):
-                pass
+            with mounted((Mount("overlay", "overlay", options=(*layers, *options)),), scratch):
+                return None
         except ContainerdError as exc:
-            raise Skip(
-                f"overlayfs does not work on {root}: {exc}",
-                hint="it needs root, a kernel with overlay, and a file system that can be its upper layer (ext4, xfs)",
-            ) from exc
+            return exc
 
 
 def supports_index() -> bool:

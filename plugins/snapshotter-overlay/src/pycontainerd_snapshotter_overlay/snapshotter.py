@@ -17,11 +17,17 @@ from pycontainerd.sys.snapbase import RecordedSnapshotter
 from pycontainerd.sys.snapdirs import Folder, SnapshotDirs, make_directory
 from pycontainerd.sys.tree import disk_usage
 
+from . import owners, volatile
+
+VOLATILE = frozenset(("volatile", "fsync=volatile"))
 UPPERDIR_LABEL = "containerd.io/snapshot/overlay.upperdir"
 
 
 class OverlaySnapshotter(RecordedSnapshotter):
-    """See `contracts.snapshots.Snapshotter`. ``options`` are added to every overlay mount."""
+    """See `contracts.snapshots.Snapshotter`. ``options`` are added to every overlay mount.
+
+    ``remap``: whether the labels that map owners (`owners`) become options of mounts.
+    """
 
     def __init__(
         self,
@@ -31,11 +37,14 @@ class OverlaySnapshotter(RecordedSnapshotter):
         options: Sequence[str] = (),
         upperdir_label: bool = False,
         sync_remove: bool = False,
+        remap: bool = False,
     ) -> None:
         super().__init__(records)
         self._dirs = SnapshotDirs(Folder(os.path.join(root, "snapshots")), records, sync=sync_remove)
         self._options = tuple(options)
         self._upperdir_label = upperdir_label
+        self._remap = remap
+        self._volatile = not VOLATILE.isdisjoint(options)
 
     def stat(self, key: str) -> SnapshotInfo:
         return self._info(self._records.get(key))
@@ -73,9 +82,12 @@ class OverlaySnapshotter(RecordedSnapshotter):
 
     def _make(self, kind: Kind, key: str, parent: str, labels: Mapping[str, str]) -> SnapshotRecord:
         planned = self._records.reserve(key, parent)
+        mapping = owners.mapping(labels)
         with self._dirs.make(planned.id) as path:
             make_directory(path, 0o700)
             self._fill(path, kind, planned)
+            if mapping is not None:
+                os.chown(os.path.join(path, "fs"), *mapping.root())
             return self._records.create(kind, key, parent, labels, id=planned.id)
 
     def _measure(self, record: SnapshotRecord) -> Usage:
@@ -102,12 +114,15 @@ class OverlaySnapshotter(RecordedSnapshotter):
     def _mounts(self, record: SnapshotRecord) -> Sequence[Mount]:
         """The options stand in the order in which the Go containerd gives them."""
         access = "ro" if record.kind is Kind.VIEW else "rw"
+        assert record.info is not None
+        options = owners.options(record.info.labels) if self._remap else []
         if not record.parents:
-            return (Mount("bind", self._fs(record.id), options=(access, "rbind")),)
+            return (Mount("bind", self._fs(record.id), options=(*options, access, "rbind")),)
         if record.kind is Kind.VIEW and len(record.parents) == 1:
-            return (Mount("bind", self._fs(record.parents[0]), options=("ro", "rbind")),)
-        options: list[str] = []
+            return (Mount("bind", self._fs(record.parents[0]), options=(*options, "ro", "rbind")),)
         if record.kind is Kind.ACTIVE:
+            if self._volatile:
+                volatile.clear(f"{self._dirs.path(record.id)}/work")
             options += [f"workdir={self._dirs.path(record.id)}/work", f"upperdir={self._fs(record.id)}"]
         options.append("lowerdir=" + ":".join(self._fs(number) for number in record.parents))
         return (Mount("overlay", "overlay", options=(*options, *self._options)),)

@@ -24,6 +24,8 @@ from .table import plans
 
 log = logging.getLogger("containerd.snapshots")
 
+PATIENCE = 10.0  # seconds to wait for another's recovery of a back end
+
 
 class Snapshots:
     """`contracts.snapshots.SnapshotService` over the ``backends`` that are up, now and later.
@@ -50,7 +52,7 @@ class Snapshots:
         self._why = why
         self._removed: list[Callable[[str], None]] = []
         self._finished: dict[str, Snapshotter] = {}
-        self._finishing: set[str] = set()
+        self._finishing: dict[str, threading.Event] = {}
         self._lock = threading.Lock()
 
     @property
@@ -95,19 +97,28 @@ class Snapshots:
     def _finish_commits(self, name: str, backend: Snapshotter) -> None:
         """Bring commits that a crash interrupted to their end: where the back end has done its part, or never will.
 
-        At the back end's first use and not before: one that hangs is to hold up neither the start nor, by a lock, all
-        who come meanwhile.
+        At the back end's first use and not before: one that hangs is not to hold up the start, nor for long those who
+        come meanwhile.
+
+        :raises Unavailable: somebody else is at it and does not come to an end.
         """
         with self._lock:
-            if name in self._finishing:
+            if self._finished.get(name) is backend:
                 return
-            self._finishing.add(name)
+            other = self._finishing.get(name)
+            if other is None:
+                mine = self._finishing[name] = threading.Event()
+        if other is not None:
+            if not other.wait(PATIENCE):
+                raise Unavailable(f"snapshotter {name}: what a crash interrupted there is not finished yet")
+            return
         try:
             if self._finish(name, backend):
                 self._finished[name] = backend
         finally:
             with self._lock:
-                self._finishing.discard(name)
+                del self._finishing[name]
+            mine.set()
 
     def _finish(self, name: str, backend: Snapshotter) -> bool:
         """False: the back end did not answer, ask again."""

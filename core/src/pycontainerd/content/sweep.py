@@ -51,8 +51,12 @@ class Sweeper:
 
     def discard_orphans(self) -> Swept:
         # What is at the back end is listed first: a record that comes later is then no reason to delete.
-        blobs = [info.digest for info in self._service.store.walk()]
-        refs = [status.ref for status in self._service.store.statuses()]
+        try:
+            blobs = [info.digest for info in self._service.store.walk()]
+            refs = [status.ref for status in self._service.store.statuses()]
+        except (ContainerdError, OSError) as exc:  # one that does not answer is looked at when it does
+            _warn("the content store does not say what it has", error=str(exc))
+            return Swept(0, 0, 1)
         named, ingests = self._service.database.read(_named)
         return self.discard((one for one in blobs if one not in named), (ref for ref in refs if ref not in ingests))
 

@@ -45,7 +45,11 @@ class Sweeper:
     def discard_orphans(self, snapshotter: str) -> Swept:
         backend = self._service.backends[snapshotter]
         # In this order: a name that is at the back end is of one that is being made, or has a record, or is an orphan.
-        found = [info.name for info in backend.walk()]
+        try:
+            found = [info.name for info in backend.walk()]
+        except (ContainerdError, OSError) as exc:  # one that does not answer is looked at when it does
+            _warn("a snapshotter does not say what it has", snapshotter=snapshotter, error=str(exc))
+            return Swept(0, 0, 1)
         being_made = set(self._service.pending)
         named = self._service.database.read(lambda db: _named(db, snapshotter))
 

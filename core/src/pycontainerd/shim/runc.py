@@ -12,7 +12,7 @@ from .messages import GENERIC_OPTIONS, RUNC_OPTIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from .reaper import Reaper
@@ -28,11 +28,15 @@ _NO_STREAMS = Streams({})
 
 
 class RuncDriver:
-    """Of the program ``binary``; ``hint`` says how to get it where it is missing."""
+    """Of the program ``binary``; ``hint`` says how to get it where it is missing. ``runtime`` is a class for programs that
+    differ from runc in more than their name."""
 
-    def __init__(self, binary: str = "runc", hint: str = "") -> None:
+    def __init__(
+        self, binary: str = "runc", *, hint: str = "", runtime: Callable[..., RuncRuntime] | None = None
+    ) -> None:
         self.binary = binary
         self.hint = hint
+        self._runtime = runtime or RuncRuntime
 
     def runtime(
         self,
@@ -46,7 +50,7 @@ class RuncDriver:
         """See `Driver`."""
         chosen = parse_options(*options)
         root = f"{chosen['root'] or default_root(bundle)}/{namespace}"
-        return RuncRuntime(reaper, self, id, bundle, root, chosen)
+        return self._runtime(reaper, self, id, bundle, root, chosen)
 
 
 def parse_options(type_url: str, value: bytes) -> Options:

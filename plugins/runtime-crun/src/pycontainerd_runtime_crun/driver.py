@@ -5,38 +5,19 @@ from __future__ import annotations
 import json
 import os
 
-import attrs
-
 from pycontainerd.contracts.errors import ContainerdError, FailedPrecondition, Internal, NotFound
-from pycontainerd.contracts.types import AnyValue
-from pycontainerd.shim import loop
-from pycontainerd.shim.driver import Streams
-from pycontainerd.shim.reaper import Reaper
-from pycontainerd.shim.runc import RuncDriver, RuncRuntime, default_root, parse_options, write_private
+from pycontainerd.shim.files import write_private
+from pycontainerd.shim.runc import RuncDriver, RuncRuntime
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pycontainerd.shim import loop
+    from pycontainerd.shim.driver import Streams
 
 OCI_VERSION = "1.0.2"
 HYBRID_HINT = "boot with cgroup v2 alone (kernel parameter systemd.unified_cgroup_hierarchy=1), or use runc"
 # crun reads a container's state before it does anything: where there is none, there is no container.
 _MISSING = ("/status`: no such file or directory", "cannot open directory '")
-
-
-@attrs.frozen
-class CrunDriver(RuncDriver):
-    """Of the program ``binary``; see `RuncDriver`."""
-
-    def runtime(
-        self,
-        reaper: Reaper,
-        *,
-        namespace: str,
-        id: str,  # noqa: A002
-        bundle: str,
-        options: AnyValue | None,
-    ) -> CrunRuntime:
-        """See `Driver`."""
-        chosen = parse_options(options)
-        root = os.path.join(chosen.root or default_root(bundle), namespace)
-        return CrunRuntime(reaper, self, id, bundle, root, chosen)
 
 
 class CrunRuntime(RuncRuntime):
@@ -47,7 +28,7 @@ class CrunRuntime(RuncRuntime):
         lower_version(os.path.join(self._bundle, "config.json"))
         await super().create(streams, pid_file)
 
-    async def _finish(self, verb: str, running: tuple[loop.Future[int], int], log: str) -> None:
+    async def _finish(self, verb: str, running: tuple[loop.Future, int], log: str) -> None:
         try:
             await super()._finish(verb, running, log)
         except Internal as exc:
@@ -80,6 +61,8 @@ def translate(verb: str, error: Internal) -> ContainerdError:
     return error
 
 
-driver = CrunDriver(
-    "crun", hint="install crun (Debian, Fedora: the package crun), or set BinaryName in the runtime's options"
+driver = RuncDriver(
+    "crun",
+    runtime=CrunRuntime,
+    hint="install crun (Debian, Fedora: the package crun), or set BinaryName in the runtime's options",
 )

@@ -16,10 +16,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from collection import measure as measure_collection
 from daemons import Daemon, pair
 from graph import graph
 
 RUNS = int(os.environ.get("RUNS", "15"))
+GC_RUNS = int(os.environ.get("GC_RUNS", "3"))
 CONTAINERS = int(os.environ.get("CONTAINERS", "10"))
 IMAGE = "local/bench:1"
 
@@ -116,7 +118,26 @@ def memory() -> None:
         report(f"memory a container ({CONTAINERS} running)", taken["ours"], taken["go"], "MiB", "ratio at most 1")
 
 
-ALL: dict[str, Callable[[], None]] = {"graph": graph, "cold-start": cold_start, "run-rm": run_rm, "memory": memory}
+def collection() -> None:
+    """A collection of 20,000 blobs and snapshots of which half are garbage, from the call to its answer."""
+    taken: dict[str, list[tuple[float, float, float]]] = {"ours": [], "go": []}
+    for _ in range(GC_RUNS):
+        with pair() as (ours, theirs):
+            for daemon in (ours, theirs):
+                taken[daemon.name].append(measure_collection(daemon))
+    goals = ("ratio at most 1", "ours at most 50 ms", "ours at most 50 ms")
+    names = ("gc: the collection", "gc: longest read of a client", "gc: longest write of a client")
+    for column, (name, goal) in enumerate(zip(names, goals, strict=True)):
+        report(name, [row[column] for row in taken["ours"]], [row[column] for row in taken["go"]], "s", goal)
+
+
+ALL: dict[str, Callable[[], None]] = {
+    "graph": graph,
+    "cold-start": cold_start,
+    "run-rm": run_rm,
+    "memory": memory,
+    "gc": collection,
+}
 
 if __name__ == "__main__":
     for chosen in sys.argv[1:] or list(ALL):

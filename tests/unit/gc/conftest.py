@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -51,13 +52,13 @@ class World:
     def __attrs_post_init__(self) -> None:
         self.open()
 
-    def open(self) -> None:
+    def open(self, wrap: Callable[[NativeSnapshotter], Any] = lambda backend: backend) -> None:
         """Make the services anew, as a start of the daemon does."""
         self.store = LocalStore(str(self.root / "content"))
         self.backend = NativeSnapshotter(str(self.root / "native"), RecordStore(self.database).records("native"))
         self.content_service = Content(self.store, self.database, self.events)
         self.snapshot_service = Snapshots(
-            {"native": self.backend}, ("native",), self.database, self.events, lambda _: "why not"
+            {"native": wrap(self.backend)}, ("native",), self.database, self.events, lambda _: "why not"
         )
         self.leases = Leases(self.database).scoped("n")
         self.inventory = MetadataInventory(self.database, self.events, self.content_service, self.snapshot_service)

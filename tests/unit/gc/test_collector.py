@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from unittest.mock import Mock
 
 import attrs
 import pytest
@@ -175,7 +176,18 @@ def test_what_somebody_else_removes_meanwhile_is_no_trouble(world, meanwhile):
     assert (world.blobs(), world.snapshot_names()) == (set(), set())
 
 
-def test_a_commit_under_way_keeps_its_snapshot(world, meanwhile, monkeypatch):
+class Elsewhere:
+    """A back end that keeps its records itself, as one in another process does."""
+
+    def __init__(self, backend) -> None:
+        self._backend = backend
+
+    def __getattr__(self, name):
+        return getattr(self._backend, name)
+
+
+def test_a_commit_under_way_keeps_its_snapshot(world, monkeypatch):
+    world.open(Elsewhere)
     world.snapshots.prepare("key")
     real = world.backend.commit
 
@@ -217,7 +229,9 @@ def test_a_back_end_that_refuses_is_asked_again_and_the_rest_goes_on(world, monk
     world.layer("s1")
     one = world.blob("x")
     real = world.backend.remove
-    monkeypatch.setattr(world.backend, "remove", lambda name: (_ for _ in ()).throw(FailedPrecondition("busy")))
+    busy = FailedPrecondition("busy")
+    monkeypatch.setattr(world.backend, "remove", Mock(side_effect=busy))
+    monkeypatch.setattr(world.backend, "remove_many", Mock(side_effect=busy))
     world.collector.collect()
     assert world.blobs() == set()
     assert one not in world.blobs()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Protocol
 
 from pycontainerd.contracts.content import ContentStore
@@ -14,6 +16,9 @@ from pycontainerd.contracts.gc import Swept
 from pycontainerd.contracts.locks import KeyedLocks
 
 log = logging.getLogger("containerd.content")
+
+PAGE = 32  # blobs whose locks are held at a time
+_ABSENT, _FAILED = -1, -2
 
 
 class _Service(Protocol):
@@ -30,14 +35,10 @@ class Sweeper:
 
     def discard(self, digests: Iterable[str], ingests: Iterable[str]) -> Swept:
         count, freed, failed = 0, 0, 0
-        for digest in digests:
-            try:
-                size = self._delete(digest)
-            except (ContainerdError, OSError) as exc:
-                _warn("a collected blob is not deleted yet", digest=digest, error=str(exc))
-                failed += 1
-            else:
-                count, freed = count + (size >= 0), freed + max(size, 0)
+        pending = iter(sorted(digests))
+        while page := list(islice(pending, PAGE)):
+            done = self._delete(page)
+            count, freed, failed = count + done.count, freed + done.bytes, failed + done.failed
         for ref in ingests:
             try:
                 self._service.store.abort(ref)
@@ -60,18 +61,28 @@ class Sweeper:
         named, ingests = self._service.database.read(_named)
         return self.discard((one for one in blobs if one not in named), (ref for ref in refs if ref not in ingests))
 
-    def _delete(self, digest: str) -> int:
-        """Delete the blob unless somebody wants it by now; its size, or -1 where it stays or is not there."""
-        # The lock keeps a namespace from taking the blob for its own between the look and the deletion.
-        with self._service.locks.hold(digest):
-            if self._service.database.read(lambda db: _wanted(db, digest)):
-                return -1
-            try:
-                size = self._service.store.info(digest).size
-                self._service.store.delete(digest)
-            except NotFound:
-                return -1
-            return size
+    def _delete(self, digests: Sequence[str]) -> Swept:
+        """Delete the blobs, but for those that somebody wants by now."""
+        with contextlib.ExitStack() as locks:
+            # They keep a namespace from taking a blob for its own between the look and the deletion. Whoever else holds
+            # one holds no second, so nobody waits in a circle.
+            for digest in digests:
+                locks.enter_context(self._service.locks.hold(digest))
+            wanted = self._service.database.read(lambda db: {one for one in digests if _wanted(db, one)})
+            done = [self._delete_one(digest) for digest in digests if digest not in wanted]
+        return Swept(sum(size >= 0 for size in done), sum(max(size, 0) for size in done), done.count(_FAILED))
+
+    def _delete_one(self, digest: str) -> int:
+        """The size of the blob that was deleted, or one of the marks below."""
+        try:
+            size = self._service.store.info(digest).size
+            self._service.store.delete(digest)
+        except NotFound:
+            return _ABSENT
+        except (ContainerdError, OSError) as exc:
+            _warn("a collected blob is not deleted yet", digest=digest, error=str(exc))
+            return _FAILED
+        return size
 
 
 def _wanted(db: sqlite3.Connection, digest: str) -> bool:

@@ -89,6 +89,10 @@ class SnapshotSweeper(Protocol):
         """Remove snapshots by their names at the back end, in whatever order works."""
         ...
 
+    def finish(self, snapshotter: str) -> Swept:
+        """Return once the files of what was removed are off the disk."""
+        ...
+
     def discard_orphans(self, snapshotter: str) -> Swept:
         """Remove every snapshot at the back end that no record names, and what removals left on its disk."""
         ...
@@ -133,9 +137,9 @@ class Inventory(Protocol):
         ...
 
     def reconcile(self) -> int:
-        """Take off the disk what no record names: what crashes and failed removals left; how many.
+        """End a collection: what it removed is off the disk after, and so is what no record names; how many of those.
 
-        Looks at each back end once, and again where a removal failed since.
+        Back ends are searched for what crashes and failed removals left: each once, and again where a removal failed.
         """
         ...
 

@@ -108,6 +108,15 @@ class Syncing(Protocol):
         ...
 
 
+@runtime_checkable
+class BulkRemoving(Protocol):
+    """What a back end may have besides, for collections."""
+
+    def remove_many(self, keys: Sequence[str]) -> None:
+        """Remove them all, children before their parents; or raise as `Snapshotter.remove` does, and none is removed."""
+        ...
+
+
 @attrs.frozen
 class SnapshotRecord:
     """What a back end gets to know of a snapshot: its number (directory name) and those of its parents, nearest first."""
@@ -168,6 +177,17 @@ class SnapshotRecords(Protocol):
 
     def remove(self, key: str) -> SnapshotRecord:
         """:raises FailedPrecondition: it has children."""
+        ...
+
+    def removable_many(self, keys: Sequence[str]) -> Sequence[int]:
+        """The numbers of ``keys``.
+
+        :raises NotFound: one of them is not there.
+        """
+        ...
+
+    def remove_many(self, keys: Sequence[str]) -> None:
+        """`remove` them in this order, all or none."""
         ...
 
     def update(self, key: str, labels: Mapping[str, str], fieldpaths: Sequence[str]) -> SnapshotInfo: ...

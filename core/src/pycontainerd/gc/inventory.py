@@ -52,6 +52,7 @@ class MetadataInventory:
         self._snapshots = snapshots.sweeper() if snapshots is not None else None
         self._snapshot_service = snapshots
         self._lock = threading.Lock()
+        self._swept: set[str] = set()  # snapshotters that removals may have left files of
         self._clean: set[str] = set()  # back ends that have been looked at, and no removal failed since
 
     def entries(self, db: sqlite3.Connection, *, all_labels: bool = False) -> Iterator[Entry]:
@@ -119,6 +120,7 @@ class MetadataInventory:
             by_snapshotter[snapshotter].append(name)
         for snapshotter, names in by_snapshotter.items():
             if self._snapshots is not None and snapshotter in self._snapshots.names():
+                self._swept.add(snapshotter)
                 self._checked(snapshotter, self._snapshots.discard(snapshotter, names))
         for node in removed.nodes:
             self._publish(node)
@@ -129,8 +131,12 @@ class MetadataInventory:
         if self._content is not None and self._unclean(_CONTENT_STORE):
             count += self._checked(_CONTENT_STORE, self._content.discard_orphans()).count
         if self._snapshots is not None:
-            for name in filter(self._unclean, self._snapshots.names()):
-                count += self._checked(name, self._snapshots.discard_orphans(name)).count
+            for name in self._snapshots.names():
+                if self._unclean(name):
+                    count += self._checked(name, self._snapshots.discard_orphans(name)).count
+                elif name in self._swept:
+                    self._checked(name, self._snapshots.finish(name))
+                self._swept.discard(name)
         return count
 
     def sizes(self, nodes: Sequence[Node]) -> Mapping[Node, int]:

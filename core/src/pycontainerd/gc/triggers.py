@@ -68,8 +68,10 @@ def install(db: sqlite3.Connection, note: Callable[[Change], None]) -> None:
         for event, row, removed in (("INSERT", "NEW", "0"), ("UPDATE", "NEW", _moved(table)), ("DELETE", "OLD", frees)):
             values = [kind, "{r}.namespace", key, removed, labels, expires]
             arguments = ", ".join(value.format(r=row) for value in values)
+            # A lease may let go of thousands of things at once; who watches is told only of what counts.
+            when = f" WHEN {frees.format(r=row)}" if (table, event) == ("lease_resources", "DELETE") else ""
             db.execute(
-                f"CREATE TEMP TRIGGER IF NOT EXISTS gc_{table}_{event.lower()} AFTER {event} ON main.{table}"
+                f"CREATE TEMP TRIGGER IF NOT EXISTS gc_{table}_{event.lower()} AFTER {event} ON main.{table}{when}"
                 f" BEGIN SELECT {_FUNCTION}({arguments}); END"
             )
 

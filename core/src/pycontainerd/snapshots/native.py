@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 
@@ -34,6 +35,12 @@ class NativeSnapshotter(RecordedSnapshotter):
     def remove(self, key: str) -> None:
         with self._dirs.remove(self._records.removable(key).id):
             self._records.remove(key)
+
+    def remove_many(self, keys: Sequence[str]) -> None:
+        with contextlib.ExitStack() as moved:
+            for number in self._records.removable_many(keys):
+                moved.enter_context(self._dirs.remove(number))
+            self._records.remove_many(keys)
 
     def cleanup(self) -> None:
         self._dirs.cleanup()

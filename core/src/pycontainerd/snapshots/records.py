@@ -121,7 +121,28 @@ class Records:
             db.execute("DELETE FROM snapshot_records WHERE id = ?", (record.id,))
             return record
 
-        return self._database.write(delete, frees=True)
+        return joint.write(self._database, delete, frees=True)
+
+    def removable_many(self, keys: Sequence[str]) -> Sequence[int]:
+        return self._database.read(lambda db: [self._number(db, key) for key in keys])
+
+    def remove_many(self, keys: Sequence[str]) -> None:
+        def delete(db: sqlite3.Connection) -> None:
+            for key in keys:
+                number = self._number(db, key)
+                if db.execute("SELECT 1 FROM snapshot_records WHERE parent = ? LIMIT 1", (number,)).fetchone():
+                    raise FailedPrecondition(f"cannot remove snapshot {quote(key)}: another is based on it")
+                db.execute("DELETE FROM snapshot_records WHERE id = ?", (number,))
+
+        self._database.write(delete, frees=True)
+
+    def _number(self, db: sqlite3.Connection, key: str) -> int:
+        row = db.execute(
+            "SELECT id FROM snapshot_records WHERE snapshotter = ? AND key = ?", (self._name, key)
+        ).fetchone()
+        if row is None:
+            raise NotFound(f"snapshot {quote(key)}: not found")
+        return int(row[0])
 
     def update(self, key: str, labels: Mapping[str, str], fieldpaths: Sequence[str]) -> SnapshotInfo:
         def change(db: sqlite3.Connection) -> SnapshotInfo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +14,7 @@ from pycontainerd.contracts.database import Database
 from pycontainerd.contracts.errors import ContainerdError, FailedPrecondition, NotFound
 from pycontainerd.contracts.gc import Swept
 from pycontainerd.contracts.locks import KeyedLocks
-from pycontainerd.contracts.snapshots import Snapshotter
+from pycontainerd.contracts.snapshots import BulkRemoving, Snapshotter
 
 log = logging.getLogger("containerd.snapshots")
 
@@ -40,6 +41,12 @@ class Sweeper:
 
     def discard(self, snapshotter: str, names: Iterable[str]) -> Swept:
         backend = self._service.backends[snapshotter]
+        if isinstance(backend, BulkRemoving):
+            doomed = list(names)
+            with contextlib.suppress(ContainerdError, OSError):  # then one by one: some of them can go
+                backend.remove_many(doomed)
+                return Swept(len(doomed))
+            names = doomed
         return _remove_all(snapshotter, names, backend.remove)
 
     def discard_orphans(self, snapshotter: str) -> Swept:
@@ -60,12 +67,16 @@ class Sweeper:
 
         orphans = [name for name in found if name not in named and name not in being_made]
         swept = _remove_all(snapshotter, reversed(orphans), remove)
+        rest = self.finish(snapshotter)
+        return Swept(swept.count, 0, swept.failed + rest.failed)
+
+    def finish(self, snapshotter: str) -> Swept:
         try:
-            backend.cleanup()
+            self._service.backends[snapshotter].cleanup()
         except (ContainerdError, OSError) as exc:
             _warn("what removals left is not deleted yet", snapshotter=snapshotter, error=str(exc))
-            return Swept(swept.count, 0, swept.failed + 1)
-        return swept
+            return Swept(failed=1)
+        return Swept()
 
 
 def _remove_all(snapshotter: str, names: Iterable[str], remove: Callable[[str], None]) -> Swept:

@@ -5,6 +5,7 @@ A snapshot's own changes are in ``fs``; mounting stacks the ``fs`` of its parent
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -61,6 +62,12 @@ class OverlaySnapshotter(RecordedSnapshotter):
     def remove(self, key: str) -> None:
         with self._dirs.remove(self._records.removable(key).id):
             self._records.remove(key)
+
+    def remove_many(self, keys: Sequence[str]) -> None:
+        with contextlib.ExitStack() as moved:
+            for number in self._records.removable_many(keys):
+                moved.enter_context(self._dirs.remove(number))
+            self._records.remove_many(keys)
 
     def walk(self, filters: Sequence[str] = ()) -> Iterator[SnapshotInfo]:
         if not self._upperdir_label:

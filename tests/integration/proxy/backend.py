@@ -2,7 +2,8 @@
 
     python backend.py SOCKET DIRECTORY
 
-Every snapshotter name has a native snapshotter of its own, every namespace a content store. While there is a file
+Every snapshotter name has a native snapshotter of its own, every namespace a content store. The snapshotter ``lazy`` has every
+layer of every image already, as one that fetches when files are read: there is a file LAZY in each. While there is a file
 ``DIRECTORY/hang-METHOD``, calls of METHOD wait; while there is ``DIRECTORY/mute-METHOD`` they are done, but not
 answered; ``DIRECTORY/calls`` has a line for each call that came:
 method, namespace, lease.
@@ -14,7 +15,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -27,9 +28,10 @@ from pycontainerd.content.local import LocalStore
 from pycontainerd.content.service import ContentRpc
 from pycontainerd.content.service_write import WriteStream
 from pycontainerd.contracts.content import ContentStore
+from pycontainerd.contracts.errors import AlreadyExists
 from pycontainerd.contracts.service import LEASE_HEADER, NAMESPACE_HEADER, Call
 from pycontainerd.contracts.snapshots import Snapshotter
-from pycontainerd.contracts.types import Scope
+from pycontainerd.contracts.types import EMPTY, Mount, Scope
 from pycontainerd.diff.differ import WalkingDiffer
 from pycontainerd.diff.service import DiffRpc
 from pycontainerd.metadata.database import SqliteDatabase
@@ -41,21 +43,41 @@ from pycontainerd.snapshots.service import SnapshotsRpc
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
+class Lazy:
+    """What is asked for with a target is there."""
+
+    def __init__(self, inner: NativeSnapshotter) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def prepare(self, key: str, parent: str = "", labels: Mapping[str, str] = EMPTY) -> Sequence[Mount]:
+        mounts = self._inner.prepare(key, parent, labels)
+        target = labels.get("containerd.io/snapshot.ref")
+        if target is None:
+            return mounts
+        open(f"{mounts[0].source}/LAZY", "w").close()
+        self._inner.commit(target, key, labels)
+        raise AlreadyExists(f"target snapshot {target}: already exists")
+
+
 class Backend:
     """The snapshotters and stores, made when they are asked for."""
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._records = RecordStore(SqliteDatabase(f"{directory}/metadata.db", print, sync=False))
-        self._snapshotters: dict[str, Snapshotter] = {}
+        self._snapshotters: dict[str, Any] = {}
         self._stores: dict[str, ContentStore] = {}
         self._lock = threading.Lock()
 
-    def snapshotter(self, name: str) -> Snapshotter:
+    def snapshotter(self, name: str) -> Any:
         with self._lock:
             if name not in self._snapshotters:
                 records = self._records.records(name)
-                self._snapshotters[name] = NativeSnapshotter(f"{self._directory}/snapshots/{name}", records)
+                made = NativeSnapshotter(f"{self._directory}/snapshots/{name}", records)
+                self._snapshotters[name] = Lazy(made) if name == "lazy" else made
             return self._snapshotters[name]
 
     def store(self, namespace: str) -> ContentStore:
@@ -136,6 +158,8 @@ class Handlers(grpc.GenericRpcHandler):
             with open(f"{self._directory}/calls", "a") as file:
                 file.write(f"{name} {metadata.get(NAMESPACE_HEADER, '-')} {metadata.get(LEASE_HEADER, '-')}\n")
             self._wait(f"hang-{name}", context)
+            if not context.is_active():
+                return  # whoever asked has given up
             try:
                 for response in handler(request, Call({NAMESPACE_HEADER: "none", **metadata})):
                     self._wait(f"mute-{name}", context)

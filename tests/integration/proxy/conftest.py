@@ -65,6 +65,12 @@ class Process:
             return [line.split() for line in file]
         return []
 
+    def snapshots(self, name: str) -> list[str]:
+        """The directories of a snapshotter's snapshots."""
+        with contextlib.suppress(FileNotFoundError):
+            return os.listdir(f"{self.directory}/snapshots/{name}/snapshots")
+        return []
+
     def log(self) -> str:
         with open(f"{self.directory}/log") as file:
             return file.read()

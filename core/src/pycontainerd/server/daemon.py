@@ -61,7 +61,6 @@ class Process:
         zygote: ZygoteClient = spawn()
         self._daemon.zygote = zygote
         self._startup.mark("zygote")
-        gc.disable()  # while thousands of modules' objects are made that all stay; `_serve` enables it again
         try:
             return asyncio.run(self._serve())
         except KernelError as exc:

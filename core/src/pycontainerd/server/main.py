@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import sys
@@ -14,11 +15,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parse(argv)
     if options.command:
         return _command(options)
-    from pycontainerd.config import ConfigError, load
-
     from .startup import Startup
 
     startup = Startup()
+    gc.disable()  # while thousands of modules' objects are made that all stay; the daemon enables it when it serves
+    from pycontainerd.config import ConfigError, load
+
 
     try:
         settings = load(options.config)

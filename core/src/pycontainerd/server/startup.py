@@ -6,13 +6,15 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from pycontainerd.kernel import Report, State
+if TYPE_CHECKING:  # imported before the kernel is, to see how long that takes
+    from pycontainerd.kernel import Report
 
 # Each ends with a mark; the time before `main` is the interpreter's.
 PHASES = {
     "interpreter": "Python itself, and the first modules",
-    "config": "the command line and the configuration",
+    "config": "the configuration, and the modules of the kernel",
     "modules": "the daemon's own modules",
     "zygote": "the process that shims are copies of",
     "discovery": "finding plugins, and importing them",
@@ -54,7 +56,7 @@ class Startup:
         yield ""
         yield "plugins, the slowest first; what several import counts for the first; inits that overlap wait for each other"
         yield "import ms   init ms   state           plugin"
-        rows = [row for row in report if row.state is not State.NOT_INSTALLED]
+        rows = [row for row in report if row.state != "not-installed"]
         for row in sorted(rows, key=lambda row: row.import_seconds + row.init_seconds, reverse=True):
             times = f"{row.import_seconds * 1000:9.1f} {row.init_seconds * 1000:9.1f}"
             yield f"{times}   {row.state:<15} {row.uri} ({row.package or 'no package'})"

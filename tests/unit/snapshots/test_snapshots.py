@@ -55,7 +55,9 @@ def backend(tmp_path, database) -> Iterator[NativeSnapshotter]:
 @pytest.fixture
 def start(database, backend):
     """A service as a daemon that starts has it."""
-    return lambda back=None: Snapshots({"native": back or backend}, ("native",), database, Events(), lambda _: "why not")
+    return lambda back=None: Snapshots(
+        {"native": back or backend}, ("native",), database, Events(), lambda _: "why not"
+    )
 
 
 @pytest.fixture
@@ -154,7 +156,7 @@ def test_a_commit_that_a_crash_interrupts_is_finished_or_undone_at_the_next_star
     with pytest.raises(Crash):
         scoped.commit("c", "k", {"a": "b"})
     database.write = write
-    assert len(rows(database, "snapshot_commits")) == 1
+    assert len(rows(database, "snapshot_commits")) == (0 if done else 1)  # done by both stores at once
     after = start().scoped(Scope("one"), "")
     assert rows(database, "snapshot_commits") == []
     (info,) = after.walk()

@@ -13,7 +13,7 @@ from pycontainerd.contracts.errors import DataLoss, NotFound
 from pycontainerd.contracts.snapshots import Snapshotter
 from pycontainerd.contracts.types import Scope
 from pycontainerd.metadata.database import SqliteDatabase
-from pycontainerd.snapshots import suspects
+from pycontainerd.snapshots import scoped, suspects
 from pycontainerd.snapshots.native import NativeSnapshotter
 from pycontainerd.snapshots.records import RecordStore
 from pycontainerd.snapshots.snapshots import Snapshots
@@ -202,7 +202,10 @@ def test_a_crash_of_the_daemon_alone_costs_nothing(database: SqliteDatabase, dis
     assert unsynced(database) == []
 
 
-def test_a_commit_that_a_crash_interrupted_is_suspect_too(database: SqliteDatabase, disk: Disk) -> None:
+def test_a_commit_that_a_crash_interrupted_is_suspect_too(
+    database: SqliteDatabase, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoped, "RecordedSnapshotter", type(None))  # a back end with records of its own
     snapshots = service(database, disk)
     store = snapshots.scoped(SCOPE, "")
     store.prepare("extract")

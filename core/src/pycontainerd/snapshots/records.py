@@ -19,6 +19,8 @@ from pycontainerd.contracts.quoting import quote
 from pycontainerd.contracts.snapshots import Kind, SnapshotInfo, SnapshotRecord, SnapshotRecords, Usage
 from pycontainerd.contracts.types import now
 
+from . import joint
+
 _SELECT = (
     "SELECT s.id, s.key, s.kind, coalesce(p.key, ''), s.labels, s.created, s.updated, s.parent"
     " FROM snapshot_records s LEFT JOIN snapshot_records p ON p.id = s.parent WHERE s.snapshotter = ?"
@@ -84,7 +86,7 @@ class Records:
             )
             return self._get(db, key)
 
-        return self._database.write(add)
+        return joint.write(self._database, add)
 
     def commit(self, key: str, name: str, usage: Usage, labels: Mapping[str, str], parent: str = "") -> None:
         packed = rows.pack_map(label_rules.validate(labels))
@@ -110,7 +112,7 @@ class Records:
                 (name, int(Kind.COMMITTED), usage.size, usage.inodes, above, packed, moment, moment, record.id),
             )
 
-        self._database.write(change)
+        joint.write(self._database, change)
 
     def removable(self, key: str) -> SnapshotRecord:
         return self._database.read(lambda db: self._childless(db, key))

@@ -36,7 +36,9 @@ from pycontainerd.contracts.quoting import quote
 from pycontainerd.contracts.snapshots import Kind, SnapshotInfo, Snapshotter, Usage
 from pycontainerd.contracts.tables import ensure_namespace, hold
 from pycontainerd.contracts.types import EMPTY, Mount, Scope, now
+from pycontainerd.sys.snapbase import RecordedSnapshotter
 
+from . import joint
 from .records import snapshot_field
 from .syncs import Syncs
 from .table import Plan, Row, Table
@@ -118,20 +120,38 @@ class ScopedSnapshotter:
             return plan, active.name, above
 
         plan, active, above = self._database.write(begin)
-        try:
-            self._backend.commit(plan.name, active, _inherited(labels), **({"parent": above} if above else {}))
-        except (DeadlineExceeded, Unavailable):
-            if not self._is_there(plan.name):  # else it was done, and only the answer is lost
-                self._database.write(lambda db: self._abandon(db, plan))
+        with joint.riding(lambda db: self._table.finish(db, plan)) as rider:
+            try:
+                self._backend.commit(plan.name, active, _inherited(labels), **({"parent": above} if above else {}))
+            except (DeadlineExceeded, Unavailable):
+                if not self._is_there(plan.name):  # else it was done, and only the answer is lost
+                    self._database.write(lambda db: self._abandon(db, plan))
+                    raise
+            except BaseException:
+                if not rider.done:
+                    self._database.write(lambda db: self._abandon(db, plan))
                 raise
-        except BaseException:
-            self._database.write(lambda db: self._abandon(db, plan))
-            raise
-        self._database.write(lambda db: self._table.finish(db, plan))
+        if not rider.done:
+            self._database.write(lambda db: self._table.finish(db, plan))
         self._service.syncs.committed(self._name)
         self._service.events.publish(self._scope.namespace, SnapshotCommit(key, name, self._name))
 
     def remove(self, key: str) -> None:
+        if isinstance(self._backend, RecordedSnapshotter):
+            self._remove_at_once(key)
+        else:
+            self._remove_in_steps(key)
+        self._service.removed(self._name)
+        self._service.events.publish(self._scope.namespace, SnapshotRemove(key, self._name))
+
+    def _remove_at_once(self, key: str) -> None:
+        row = self._database.read(lambda db: self._table.removable(db, key))
+        with joint.riding(lambda db: self._table.delete(db, key)) as rider, contextlib.suppress(NotFound):
+            self._backend.remove(row.name)
+        if not rider.done:  # the back end had no record of it: that went in a crash
+            self._database.write(lambda db: self._table.delete(db, key), frees=True)
+
+    def _remove_in_steps(self, key: str) -> None:
         row = self._database.write(lambda db: self._table.delete(db, key), frees=True)
         try:
             with contextlib.suppress(NotFound):  # it went in a crash between the two steps
@@ -139,8 +159,6 @@ class ScopedSnapshotter:
         except BaseException:
             self._database.write(lambda db: self._table.insert(db, row), frees=True)
             raise
-        self._service.removed(self._name)
-        self._service.events.publish(self._scope.namespace, SnapshotRemove(key, self._name))
 
     def walk(self, filters: Sequence[str] = ()) -> Iterator[SnapshotInfo]:
         wanted = parse(filters)
@@ -176,9 +194,15 @@ class ScopedSnapshotter:
 
     def _make(self, make: Make, row: Row, above: str, labels: Mapping[str, str]) -> Sequence[Mount]:
         name, target = row.name, labels.get(TARGET, "")
+        moment = rows.pack_time(now())
+        row = attrs.evolve(row, created=moment, updated=moment)
+        rider: joint.Rider | None = None
         try:
-            mounts = make(name, above, _inherited(labels))
+            with joint.riding(lambda db: self._insert(db, row, above)) as rider:
+                mounts = make(name, above, _inherited(labels))
         except AlreadyExists as exc:
+            if rider is not None and rider.refused is exc:
+                raise
             if not target:
                 raise Internal(f"the back end refused the new name {quote(name)}: {exc}") from exc
             self._adopt(target, row.parent, above, labels)
@@ -189,9 +213,13 @@ class ScopedSnapshotter:
                     f"parent {quote(row.parent)} is not a committed snapshot", hint="commit it"
                 ) from exc
             raise
-        moment = rows.pack_time(now())
+        except BaseException:
+            if rider is not None and rider.done:  # it failed after its record was made: it is none
+                self._database.write(lambda db: self._table.drop_made(db, row), frees=True)
+            raise
         try:
-            self._store(attrs.evolve(row, created=moment, updated=moment), above)
+            if not rider.done:
+                self._store(row, above)
         except BaseException:
             self._take_back(name)
             raise
@@ -214,16 +242,14 @@ class ScopedSnapshotter:
         return above
 
     def _store(self, row: Row, above: str) -> None:
-        def add(db: sqlite3.Connection) -> None:
-            ensure_namespace(db, self._scope.namespace)
-            if row.parent and self._table.get(db, row.parent, "parent snapshot").name != above:
-                raise NotFound(
-                    f"parent snapshot {quote(row.parent)} was replaced while {quote(row.key)} was made on it"
-                )
-            self._table.insert(db, row)
-            hold(db, self._scope, self._table.lease_type, row.key)
+        self._database.write(lambda db: self._insert(db, row, above))
 
-        self._database.write(add)
+    def _insert(self, db: sqlite3.Connection, row: Row, above: str) -> None:
+        ensure_namespace(db, self._scope.namespace)
+        if row.parent and self._table.get(db, row.parent, "parent snapshot").name != above:
+            raise NotFound(f"parent snapshot {quote(row.parent)} was replaced while {quote(row.key)} was made on it")
+        self._table.insert(db, row)
+        hold(db, self._scope, self._table.lease_type, row.key)
 
     def _adopt(self, target: str, parent: str, above: str, labels: Mapping[str, str]) -> None:
         """Take ``target``, which the back end says it has, as a snapshot of this namespace."""

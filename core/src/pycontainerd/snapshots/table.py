@@ -106,6 +106,12 @@ class Table:
 
     def delete(self, db: sqlite3.Connection, key: str) -> Row:
         """Delete a snapshot that nothing is based on and nobody is committing; leases let go of it."""
+        row = self.removable(db, key)
+        self._drop(db, key)
+        return row
+
+    def removable(self, db: sqlite3.Connection, key: str) -> Row:
+        """The row, if `delete` would delete it now."""
         row = self.get(db, key)
         self._not_committing(db, key)
         for child in db.execute(
@@ -117,8 +123,12 @@ class Table:
                 f"cannot remove snapshot {quote(key)}: snapshot {quote(child[0])} is based on it",
                 hint="remove it first",
             )
-        self._drop(db, key)
         return row
+
+    def drop_made(self, db: sqlite3.Connection, row: Row) -> None:
+        """Take back the row of a snapshot that was not made after all."""
+        if self.find(db, row.key) == row:
+            self._drop(db, row.key)
 
     def plan(self, db: sqlite3.Connection, plan: Plan) -> None:
         """Begin a commit."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .control import Control
     from .diff import Diff
     from .events import Events
+    from .gc import GarbageCollection
     from .images import Images
     from .introspection import Introspection
     from .leases import Leases
@@ -118,6 +119,12 @@ class Client:
         from .content import Content
 
         return Content(self.stub)
+
+    @cached_property
+    def gc(self) -> GarbageCollection:
+        from .gc import GarbageCollection
+
+        return GarbageCollection(self.stub)
 
     @cached_property
     def images(self) -> Images:

@@ -32,6 +32,8 @@ from . import labels as rules
 
 STRIDE = 250  # steps between two calls of ``pause``
 Edge = tuple[str, Node]
+_ROOTS = {CONTAINERS: "a container", SANDBOXES: "a sandbox"}
+_MORTALS = {IMAGES: "an image", LEASES: "a lease"}
 _FIELDS = {CONTAINERS: "its snapshot", IMAGES: "its target", LEASES: "the lease", INGESTS: "what it shares"}
 
 
@@ -144,11 +146,11 @@ class Marking:
     def _why_root(self, entry: Entry) -> str:
         """Why ``entry`` is a root; empty where it is none."""
         kind = entry.node.kind
-        if kind in (CONTAINERS, SANDBOXES) or kind.startswith(COMMITS):
-            return f"a {kind.rstrip('s')}" if kind in (CONTAINERS, SANDBOXES) else "a commit under way"
+        if kind in _ROOTS or kind.startswith(COMMITS):
+            return _ROOTS.get(kind, "a commit under way")
         if kind in (LEASES, IMAGES):
             until = rules.expiry(entry.labels)
-            return f"a {kind.rstrip('s')}" if until is None or self._lasts(until) else ""
+            return _MORTALS[kind] if until is None or self._lasts(until) else ""
         if kind == INGESTS:
             return "an ingest under way" if entry.expires and self._lasts(entry.expires / 1e9) else ""
         return f"label {rules.ROOT}" if entry.labels and rules.is_root(entry.labels) else ""

@@ -18,6 +18,7 @@ from pycontainerd.sys.mount import (
     remove_tree,
     unmount,
     unmount_all,
+    unmount_left,
     unmount_recursive,
 )
 from pycontainerd.sys.mountflags import MS_BIND, MS_NOSUID, MS_PRIVATE, MS_RDONLY, MS_REC, parse_options
@@ -299,3 +300,22 @@ def test_a_tree_deeper_than_any_path_or_recursion_is_removed_and_links_in_it_are
     remove_tree(str(tmp_path / "deep"))
     assert os.listdir(tmp_path) == ["keep"]
     assert os.listdir(tmp_path / "keep") == ["file"]
+
+
+@root
+def test_what_a_killed_process_left_mounted_is_taken_down_and_nothing_else(area):
+    left = area / "containerd-mount-of-a-crash"
+    other = area / "something-else"
+    for path in (left, other):
+        path.mkdir()
+        mount_all([Mount(type="tmpfs", source="tmpfs", options=())], str(path))
+        (path / "data").write_text("x")
+    assert unmount_left(str(area)) == [str(left)]
+    assert not left.exists()
+    assert (other / "data").read_text() == "x"
+    unmount_recursive(str(other))
+    with_data = area / "containerd-mount-not-empty"
+    with_data.mkdir()
+    (with_data / "kept").write_text("x")
+    unmount_left(str(area))
+    assert (with_data / "kept").read_text() == "x"

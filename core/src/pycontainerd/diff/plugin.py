@@ -8,6 +8,7 @@ import attrs
 
 from pycontainerd.contracts.errors import NotFound
 from pycontainerd.kernel import Context, Registration, Report
+from pycontainerd.sys.mount import unmount_left
 
 from .diff import Diff
 from .differ import WalkingDiffer
@@ -29,6 +30,8 @@ class DiffConfig:
 
 
 def _walking(ctx: Context[None]) -> WalkingDiffer:
+    for path in unmount_left(ctx.state):
+        ctx.log.info("a mount of a daemon that was killed is taken down", path=path)
     return WalkingDiffer(ctx.state)
 
 

@@ -29,6 +29,8 @@ from .mountinfo import is_mount_point, mounts_under
 from .mountopts import read_only, without_volatile
 from .tree import remove_at
 
+_TEMPORARY = "containerd-mount"
+
 
 @contextlib.contextmanager
 def mounted(mounts: Sequence[Mount], directory: str | None = None, *, read_only_view: bool = False) -> Iterator[str]:
@@ -38,7 +40,7 @@ def mounted(mounts: Sequence[Mount], directory: str | None = None, *, read_only_
     The directory is removed only by rmdir: should unmounting fail, nothing that is mounted there is deleted.
     """
     wanted = read_only(mounts) if read_only_view else list(mounts)
-    base = tempfile.mkdtemp(prefix="containerd-mount", dir=directory)
+    base = tempfile.mkdtemp(prefix=_TEMPORARY, dir=directory)
     try:
         mount_all(without_volatile(wanted), base)
         try:
@@ -48,6 +50,19 @@ def mounted(mounts: Sequence[Mount], directory: str | None = None, *, read_only_
     finally:
         with contextlib.suppress(OSError):
             os.rmdir(base)
+
+
+def unmount_left(directory: str) -> list[str]:
+    """Take down what `mounted` left in ``directory`` when its process was killed; returns the mount points.
+
+    :raises FailedPrecondition: one is in use. Nothing that is mounted is ever deleted.
+    """
+    left = sorted(entry.path for entry in os.scandir(directory) if entry.name.startswith(_TEMPORARY) and entry.is_dir())
+    for path in left:
+        unmount_recursive(path)
+        with contextlib.suppress(OSError):  # not empty: somebody else's
+            os.rmdir(path)
+    return left
 
 
 def remove_tree(path: str) -> None:
@@ -77,5 +92,6 @@ __all__ = [
     "translate",
     "unmount",
     "unmount_all",
+    "unmount_left",
     "unmount_recursive",
 ]

@@ -152,9 +152,9 @@ def test_modules_are_imported_by_name_and_say_what_went_wrong(tmp_path, packages
         packages.install(tmp_path / name, name, module, {uri: name.replace("-", "_")})
         monkeypatch.syspath_prepend(str(tmp_path / name))
     assert installed_types("io.containerd.ctr.v1", packages.GROUP) == sorted(uris)
-    found = modules(sorted(uris), packages.GROUP)
-    assert found["io.containerd.ctr.v1.good"].loaded.x == 1
-    assert str(found["io.containerd.ctr.v1.bad"].error) == "no"
+    loaded, failures = modules(sorted(uris), packages.GROUP)
+    assert loaded["io.containerd.ctr.v1.good"].x == 1
+    assert str(failures["io.containerd.ctr.v1.bad"]) == "no"
 
 
 def test_running_plugins_of_a_type_are_asked_by_their_uri(kernel, tmp_path):

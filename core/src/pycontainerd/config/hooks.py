@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pycontainerd.contracts.hooks import MARK, MIGRATION, Hooks
-from pycontainerd.kernel.discovery import Module, installed, modules
+from pycontainerd.kernel.calls import describe
+from pycontainerd.kernel.discovery import installed, modules
 from pycontainerd.kernel.errors import KernelError
 from pycontainerd.kernel.hooks import HookError, Implementations
 from pycontainerd.kernel.registration import name_in
@@ -20,10 +21,10 @@ def migrated(layers: Sequence[Layer]) -> list[Layer]:
     """``layers`` as the installed migrations make them. One that fails changes nothing, and is reported."""
     try:
         wanted = [uri for uri in installed(MIGRATION) if not name_in(_disabled(layers), uri)]
-        found = modules(wanted) if wanted else {}
+        found, failures = modules(wanted) if wanted else ({}, {})
     except KernelError as exc:
         return _report(layers, [str(exc)])
-    problems = [f"plugin {uri}: it cannot be imported: {one.error}" for uri, one in found.items() if one.error]
+    problems = [f"plugin {uri}: it cannot be imported: {describe(exc)}" for uri, exc in failures.items()]
     try:
         changed = [_changed(layer, found, problems) for layer in layers] if found else layers
     except HookError as exc:
@@ -37,9 +38,8 @@ def _disabled(layers: Sequence[Layer]) -> set[str]:
     return {item for one in listed if isinstance(one, list) for item in one if isinstance(item, str)}
 
 
-def _changed(layer: Layer, found: Mapping[str, Module], problems: list[str]) -> Layer:
-    loaded = {uri: one.loaded for uri, one in found.items() if one.loaded is not None}
-    for migration in Implementations(Hooks, MARK, lambda: loaded).of("migrate_config"):
+def _changed(layer: Layer, found: Mapping[str, object], problems: list[str]) -> Layer:
+    for migration in Implementations(Hooks, MARK, lambda: found).of("migrate_config"):
         document = layer.document.copy()
         try:
             migration.call(config=document, version=layer.version)

@@ -13,6 +13,7 @@ import click
 
 from pycontainerd.contracts.errors import FailedPrecondition
 from pycontainerd.contracts.hooks import COMMAND, MARK, Hooks
+from pycontainerd.kernel.calls import describe
 from pycontainerd.kernel.discovery import installed, modules
 from pycontainerd.kernel.errors import KernelError
 from pycontainerd.kernel.hooks import Implementations
@@ -43,14 +44,12 @@ def find(name: str) -> click.Command | None:
         off = _disabled()
         if mentioned := name_in(off, uri):
             raise FailedPrecondition(f"ctr {name} is the plugin {uri}, which is disabled at {off[mentioned]}")
-        module = modules([uri])[uri]
-        if module.error is not None:
-            raise FailedPrecondition(
-                f"plugin {uri}: it cannot be imported: {module.error or type(module.error).__name__}"
-            )
-        found = Implementations(Hooks, MARK, lambda: {uri: module.loaded}).of("ctr_command")
+        loaded, failures = modules([uri])
+        if uri in failures:
+            raise FailedPrecondition(f"plugin {uri}: it cannot be imported: {describe(failures[uri])}")
+        found = Implementations(Hooks, MARK, lambda: loaded).of("ctr_command")
         if not found:
-            raise FailedPrecondition(f"plugin {uri}: {module.loaded!r} has no hook ctr_command")
+            raise FailedPrecondition(f"plugin {uri}: {loaded[uri]!r} has no hook ctr_command")
         command = found[0].call()
     except KernelError as exc:
         raise FailedPrecondition(str(exc)) from exc

@@ -42,17 +42,6 @@ class Found:
     made_of: object = None
 
 
-@attrs.frozen
-class Module:
-    """What an entry point of one of the types in `ELSEWHERE` leads to: ``loaded``, or nothing and ``error``."""
-
-    uri: str
-    distribution: str
-    version: str
-    loaded: object = None
-    error: BaseException | None = None
-
-
 class _TimedEntryPoint:
     """An entry point that remembers how long its import took and turns SystemExit into a failure like any other."""
 
@@ -98,11 +87,9 @@ def installed(type: str, group: str = GROUP) -> list[str]:  # noqa: A002 - the f
     return [uri for uri in _points(group) if uri.startswith(f"{type}.")]
 
 
-def modules(uris: Collection[str], group: str = GROUP) -> Mapping[str, Module]:
-    """Import installed plugins that do not belong to the kernel (see `ELSEWHERE`)."""
-    points = {uri: point for uri, point in _points(group).items() if uri in uris}
-    loaded, failures = _load(list(points.values()), group)
-    return {uri: Module(uri, *_dist(point), loaded.get(uri), failures.get(uri)) for uri, point in points.items()}
+def modules(uris: Collection[str], group: str = GROUP) -> tuple[dict[str, object], dict[str, BaseException]]:
+    """Import installed plugins that do not belong to the kernel (see `ELSEWHERE`): what is loaded, and what failed."""
+    return _load([point for uri, point in _points(group).items() if uri in uris], group)
 
 
 def _elsewhere(uri: str) -> str:
@@ -147,7 +134,9 @@ def _name_and_version(dist: Distribution) -> tuple[str, str]:
     version are in the first lines.
     """
     head = (dist.read_text("METADATA") or "").partition("\n\n")[0]
-    fields = dict(line.split(": ", 1) for line in reversed(head.splitlines()) if line.startswith(("Name: ", "Version: ")))
+    fields = dict(
+        line.split(": ", 1) for line in reversed(head.splitlines()) if line.startswith(("Name: ", "Version: "))
+    )
     return fields.get("Name", "").strip() or dist.name, fields.get("Version", "").strip() or dist.version
 
 

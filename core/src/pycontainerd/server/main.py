@@ -21,7 +21,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     gc.disable()  # while thousands of modules' objects are made that all stay; the daemon enables it when it serves
     from pycontainerd.config import ConfigError, load
 
-
     try:
         settings = load(options.config)
         settings.check()

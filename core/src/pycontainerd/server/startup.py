@@ -27,12 +27,12 @@ class Startup:
     """Marks the end of each phase. Made when `main` begins."""
 
     def __init__(self) -> None:
-        self._marks: dict[str, float] = {}
+        self._marks: dict[str, tuple[float, float]] = {}
         self.mark("interpreter")
 
     def mark(self, phase: str) -> None:
         """The phase ends now."""
-        self._marks[phase] = time.clock_gettime(time.CLOCK_BOOTTIME)
+        self._marks[phase] = time.clock_gettime(time.CLOCK_BOOTTIME), time.process_time()
 
     def write(self, report: Report, path: str = "") -> None:
         """Write the profile to the file ``path``, or to standard error."""
@@ -46,13 +46,13 @@ class Startup:
 
     def lines(self, report: Report) -> Iterator[str]:
         """The profile as a table."""
-        began = last = _process_start()
-        yield "phase             ms"
+        began = last = (_process_start(), 0.0)
+        yield "phase              ms  cpu ms"
         for phase, what in PHASES.items():
             if phase in self._marks:
-                yield f"{phase:<12} {(self._marks[phase] - last) * 1000:7.1f}   {what}"
+                yield f"{phase:<12} {_between(last, self._marks[phase])}   {what}"
                 last = self._marks[phase]
-        yield f"{'all':<12} {(last - began) * 1000:7.1f}"
+        yield f"{'all':<12} {_between(began, last)}"
         yield ""
         yield "plugins, the slowest first; what several import counts for the first; inits that overlap wait for each other"
         yield "import ms   init ms   state           plugin"
@@ -60,6 +60,11 @@ class Startup:
         for row in sorted(rows, key=lambda row: row.import_seconds + row.init_seconds, reverse=True):
             times = f"{row.import_seconds * 1000:9.1f} {row.init_seconds * 1000:9.1f}"
             yield f"{times}   {row.state:<15} {row.uri} ({row.package or 'no package'})"
+
+
+def _between(began: tuple[float, float], ended: tuple[float, float]) -> str:
+    """Milliseconds of the clock and of the processor."""
+    return " ".join(f"{(after - before) * 1000:7.1f}" for before, after in zip(began, ended, strict=True))
 
 
 def _process_start() -> float:

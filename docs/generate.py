@@ -7,13 +7,15 @@ The plugin graph is Mermaid text between markers, which GitHub and most Markdown
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import tomli
 
+from pycontainerd.contracts import hooks
 from pycontainerd.kernel import Registration
 from pycontainerd.kernel.discovery import GROUP
 from pycontainerd.kernel.graph import resolve
@@ -113,11 +115,82 @@ def drawn(text: str) -> str:
     return f"{head}{BEGIN}\n{graph()}\n{END}{tail}"
 
 
+_HOOKS_HEAD = """\
+# Hooks
+
+<!-- made by `make docs` from core/src/pycontainerd/contracts/hooks.py -->
+
+"""
+_HOOKS_EXAMPLE = """
+```python
+from pycontainerd.contracts.hooks import hook
+from pycontainerd.kernel import Registration
+
+
+class Hooks:
+    @hook
+    def edit_oci_spec(self, id, spec):
+        spec["process"]["env"].append(f"CONTAINER_ID={id}")
+
+
+registration = Registration(type="io.containerd.hook.v1", id="my-hook", init=lambda ctx: Hooks())
+```
+```toml
+[project.entry-points."pycontainerd.plugins"]
+"io.containerd.hook.v1.my-hook" = "my_package:registration"
+```
+
+`ctr plugins new hook NAME` and `ctr plugins new verifier NAME` write such a package with its tests. An implementation marked
+with `@hook(first=True)` comes before the others, one with `@hook(last=True)` after them; else they are called in the order of
+their plugins' names. A name that is no hook, and an argument that the hook does not have, are errors where the module is
+imported, so the plugin's row in the report says so.
+"""
+
+
+def hook_reference() -> str:
+    """docs/hooks.md: what the specs say of themselves."""
+    intro = (inspect.getdoc(hooks) or "").replace("`Hooks.verify_image`", "`verify_image`")
+    parts = [_HOOKS_HEAD + intro + "\n" + _HOOKS_EXAMPLE]
+    for name in hooks.names():
+        spec = getattr(hooks.Hooks, name)
+        signature = inspect.signature(spec)
+        shown = signature.replace(parameters=[one for one in signature.parameters.values() if one.name != "self"])
+        parts.append(f"\n## {name}\n\n```python\n{name}{_bare(str(shown))}\n```\n\n{inspect.getdoc(spec)}\n")
+    records = (hooks.Candidate, hooks.Judgement, hooks.ConfigDocument)
+    parts += [f"\n## {one.__name__}\n\n{inspect.getdoc(one)}\n\n{_members(one)}" for one in records]
+    return re.sub("(?<!`)``(?!`)", "`", "".join(parts))  # what a docstring writes with two, Markdown writes with one
+
+
+def _bare(signature: str) -> str:
+    """A signature whose annotations, texts all of them, have no quotes."""
+    return signature.replace("'", "")
+
+
+def _members(record: type) -> str:
+    fields = getattr(record, "__annotations__", {})
+    lines = [
+        f"- `{name}: {kind if isinstance(kind, str) else getattr(kind, '__forward_arg__', kind)}`"
+        for name, kind in fields.items()
+    ]
+    for name, member in vars(record).items():
+        if inspect.isfunction(member) and not name.startswith("_"):
+            signature = inspect.signature(member)
+            shown = signature.replace(parameters=[one for one in signature.parameters.values() if one.name != "self"])
+            lines.append(f"- `{name}{_bare(str(shown))}`: {inspect.getdoc(member)}")
+    return "\n".join(lines) + "\n"
+
+
+# Files that are made as a whole.
+WHOLE: Mapping[str, Callable[[], str]] = {"docs/hooks.md": hook_reference}
+
+
 def main() -> None:
-    """Write every file that has a generated part."""
+    """Write every file that is generated, or has a generated part."""
     for name in FILES:
         path = ROOT / name
         path.write_text(drawn(path.read_text(encoding="utf-8")), encoding="utf-8")
+    for name, make in WHOLE.items():
+        (ROOT / name).write_text(make(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,11 @@ def test_the_plugin_graph_is_up_to_date(name):
     assert generate.drawn(text) == text, f"the graph in {name} is stale: run make docs"
 
 
+@pytest.mark.parametrize("name", generate.WHOLE)
+def test_what_is_made_as_a_whole_is_up_to_date(name):
+    assert (ROOT / name).read_text(encoding="utf-8") == generate.WHOLE[name](), f"{name} is stale: run make docs"
+
+
 def test_every_plugin_is_drawn_once_and_in_a_layer():
     known = generate.registrations()
     picture = generate.graph()

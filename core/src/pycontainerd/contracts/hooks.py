@@ -1,4 +1,4 @@
-"""Hooks: places where plugins are asked or told, whatever their number. All their specs are here, and `docs/hooks.md`.
+"""Places where any number of plugins are asked or told. All hooks have their specs here.
 
 An implementation is a plain function or method with the hook's name, marked with `hook`; it takes those of the hook's
 arguments that it wants, by their names. Who provides it says the plugin's type:
@@ -111,7 +111,8 @@ class Hooks:
         in a worker thread, with at most 30 seconds for each implementation. All verifiers must agree.
 
         A judgement that is not ok, an answer that is none, raising and not answering in time all refuse the pull:
-        the client gets PERMISSION_DENIED with the plugin's name and the reason.
+        the client gets PERMISSION_DENIED with the plugin's name and the reason. A client that fetches by itself and
+        writes to the content store (``ctr images pull --local``, Docker) asks nobody, and so does an import.
         """
 
     def ctr_command(self) -> click.Command:  # type: ignore[empty-body]
@@ -120,7 +121,7 @@ class Hooks:
         Called when that command is, and for no other, so that nobody pays for it. Use
         `pycontainerd.ctr.context.execute` to get a connected client. The commands of ``ctr`` itself cannot be replaced.
 
-        Raising ends ``ctr`` with a message that has the plugin's name, and status 1.
+        Raising ends ``ctr`` with a message that has the plugin's name, and status 5.
         """
 
     def migrate_config(self, config: ConfigDocument, version: int) -> None:

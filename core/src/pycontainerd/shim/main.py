@@ -195,21 +195,16 @@ def _answers(path: str) -> bool:
 
 
 def _leave_behind(order: Order) -> None:
-    from pycontainerd.ttrpc.sockets import listener
-
     from . import process
     from .nursery import load_driver
 
     driver = load_driver(order.driver)
     os.makedirs(os.path.dirname(order.socket), mode=0o700, exist_ok=True)
-    listening = listener(order.socket)
-    listening.listen(128)
+    listening = process.listen(order)
     pid = os.fork()
     if pid == 0:
         try:
-            process.close_descriptors(listening.fileno())
-            process.ignore_signals()
-            process.follow_the_daemon()
+            process.settle(listening.fileno())
             process.run(process.Prepared(), order, driver, listening)
         finally:
             os._exit(0)

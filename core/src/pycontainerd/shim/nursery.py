@@ -18,7 +18,6 @@ import socket
 import sys
 
 from pycontainerd.contracts.errors import ContainerdError, Internal, InvalidArgument, NotFound, Unavailable
-from pycontainerd.ttrpc.sockets import listener
 
 from . import files, process, protocol
 from .rehearsal import rehearse
@@ -39,15 +38,13 @@ _SELDOM = ("json", "pycontainerd.shim.console", "pycontainerd.shim.metrics", "py
 
 def main(descriptor: int) -> None:
     """Answer requests on the control socket until it ends."""
-    process.close_descriptors(descriptor)
+    process.settle(descriptor)
     control = socket.socket(fileno=descriptor)
     control.set_inheritable(False)
-    process.ignore_signals()
-    process.follow_the_daemon()
-    _name()
     rehearse()
     for module in _SELDOM:
         importlib.import_module(module)
+    _name()
     prepared = process.Prepared()
     drivers: dict[str, Any] = {}
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -105,11 +102,11 @@ def _become(control: socket.socket, message: bytes, prepared: process.Prepared, 
     try:
         order = protocol.Order(*fields)
         driver = drivers[order.driver]
-        listening = _listen(order)
+        listening = process.listen(order)
     except Exception as exc:
         _tell(control, message, exc)
         os._exit(1)
-    _send(control, number, str(os.getpid()))
+    protocol.send(control, number, str(os.getpid()))
     control.close()
     process.run(prepared, order, driver, listening)
     os._exit(0)
@@ -124,20 +121,13 @@ def _load(control: socket.socket, message: bytes, drivers: dict[str, Any]) -> No
         _tell(control, message, exc)
         return
     _settle()
-    _send(control, number, "0")
+    protocol.send(control, number, "0")
 
 
 def _tell(control: socket.socket, message: bytes, exc: Exception) -> None:
     """Answer with an error."""
     error = exc if isinstance(exc, ContainerdError) else Internal(f"the zygote failed: {type(exc).__name__}: {exc}")
-    _send(control, protocol.decode(message)[1], "", error.code, error.message, error.hint)
-
-
-def _send(control: socket.socket, *fields: str) -> None:
-    try:
-        control.send(protocol.encode(*fields))
-    except OSError:
-        return  # the daemon is gone; the next recv says so
+    protocol.send(control, protocol.decode(message)[1], "", error.code, error.message, error.hint)
 
 
 def load_driver(name: str, path: Sequence[str] = ()) -> Any:
@@ -160,19 +150,6 @@ def load_driver(name: str, path: Sequence[str] = ()) -> Any:
             f"cannot import the runtime driver {name!r}: {type(exc).__name__}: {exc}",
             hint="is the runtime's package installed in the daemon's environment?",
         ) from exc
-
-
-def _listen(order: protocol.Order) -> socket.socket:
-    """The socket of a new shim. It listens before the request is answered: the daemon may connect at once.
-
-    :raises NotFound: there is no bundle.
-    :raises Unavailable: it cannot be bound.
-    """
-    if not os.path.isdir(order.bundle):
-        raise NotFound(f"cannot start a shim for {order.id!r}: there is no bundle {order.bundle}")
-    bound = listener(order.socket)
-    bound.listen(128)
-    return bound
 
 
 if __name__ == "__main__":

@@ -6,6 +6,9 @@ import gc
 import os
 import signal
 
+from pycontainerd.contracts.errors import NotFound
+from pycontainerd.ttrpc.sockets import listener
+
 from . import files, log, loop
 from .publisher import Publisher
 from .rpc import Server
@@ -33,67 +36,27 @@ class Prepared:
         self.shim = Shim(self.publisher)
         self.server = Server(methods(self.shim))
 
-    def assign(self, order: Order, driver: Driver) -> None:
-        """Now it knows."""
-        self.publisher.address, self.publisher.namespace = order.publish_address, order.namespace
-        self.shim.namespace, self.shim.driver = order.namespace, driver
 
-
-def run(prepared: Prepared, order: Order, driver: Driver, listening: socket.socket) -> None:
-    """Be the shim that ``order`` asks for until it is told to shut down."""
-    try:
-        detach(order)
-        prepared.assign(order, driver)
-        gc.set_threshold(*_COLLECT)
-        gc.enable()
-        loop.run(serve(prepared, order, listening))
-    except Exception as exc:
-        log.failure("the shim failed", exc)
-    finally:
-        files.unlink(order.socket)
-
-
-def detach(order: Order) -> None:
-    """Leave the session, the directory and the standard streams of whom this was forked from."""
-    os.setsid()
-    os.umask(0o022)
-    os.chdir(order.bundle)
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    for fd in (0, 1, 2):
-        os.dup2(null, fd)
-    os.close(null)
-    set_title("containerd-shim", f"containerd-shim -namespace {order.namespace} -id {order.id} -bundle {order.bundle}")
-    log.to_bundle(debug=order.debug)
-
-
-async def serve(prepared: Prepared, order: Order, listening: socket.socket) -> None:
-    """Serve until `Shim.stopping`."""
-    shim, server = prepared.shim, prepared.server
-    shim.reaper.install(subreaper=True)
-    server.serve(listening)
-    await shim.stopping.wait()
-    files.unlink(order.socket)
-    await server.shutdown(grace=0.5)
-    await prepared.publisher.close()
-
-
-def ignore_signals() -> None:
-    """A shim ends when its daemon says so; whoever signals a whole group does not mean the containers' keeper."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-
-
-def close_descriptors(*keep: int) -> None:
-    """Close all above standard error but ``keep``."""
+def settle(*keep: int) -> None:
+    """Make of this process what shims are forked from: it has no streams and no descriptors but ``keep``, and signals do
+    not end it: a shim ends when its daemon says so, who signals a whole group does not mean the containers' keeper."""
     first = 3
     for fd in sorted(keep):
         os.closerange(first, fd)
         first = fd + 1
     os.closerange(first, _DESCRIPTORS)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    os.close(null)
+    os.umask(0o022)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    _follow_the_daemon()
 
 
-def follow_the_daemon() -> None:
+def _follow_the_daemon() -> None:
     """Be killed for want of memory just before the daemon would be.
 
     Containers inherit this score unless their spec says otherwise, so a shim must not hide behind one that is lower.
@@ -103,3 +66,46 @@ def follow_the_daemon() -> None:
         files.write(path, str(min(int(files.read(path)) + 1, _MAX_SCORE)))
     except (OSError, ValueError) as exc:
         log.debug(f"cannot adjust the OOM score: {exc}")
+
+
+def listen(order: Order) -> socket.socket:
+    """The socket of a new shim. It listens before the order is answered: the daemon may connect at once.
+
+    :raises NotFound: there is no bundle.
+    :raises Unavailable: it cannot be bound.
+    """
+    if not os.path.isdir(order.bundle):
+        raise NotFound(f"cannot start a shim for {order.id!r}: there is no bundle {order.bundle}")
+    bound = listener(order.socket)
+    bound.listen(128)
+    return bound
+
+
+def run(prepared: Prepared, order: Order, driver: Driver, listening: socket.socket) -> None:
+    """Be the shim that ``order`` asks for until it is told to shut down."""
+    os.setsid()
+    os.dup2(0, 2)
+    log.to_bundle(debug=order.debug)
+    try:
+        gc.set_threshold(*_COLLECT)
+        gc.enable()
+        loop.run(serve(prepared, order, driver, listening))
+    except Exception as exc:
+        log.failure("the shim failed", exc)
+    finally:
+        files.unlink(order.socket)
+
+
+async def serve(prepared: Prepared, order: Order, driver: Driver, listening: socket.socket) -> None:
+    """Serve until `Shim.stopping`."""
+    os.chdir(order.bundle)
+    set_title("containerd-shim", f"containerd-shim -namespace {order.namespace} -id {order.id} -bundle {order.bundle}")
+    publisher, shim, server = prepared.publisher, prepared.shim, prepared.server
+    publisher.address, publisher.namespace = order.publish_address, order.namespace
+    shim.namespace, shim.driver = order.namespace, driver
+    shim.reaper.install(subreaper=True)
+    server.serve(listening)
+    await shim.stopping.wait()
+    files.unlink(order.socket)
+    await server.shutdown(grace=0.5)
+    await publisher.close()

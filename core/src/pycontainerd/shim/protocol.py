@@ -7,6 +7,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from socket import socket
+
     from pycontainerd.contracts.shim import ShimStart
 
 MAX_MESSAGE = 1 << 16
@@ -44,6 +46,14 @@ class Order:
 def encode(*fields: str) -> bytes:
     """A message."""
     return "\0".join(field.replace("\0", "") for field in fields).encode("utf-8", "surrogateescape")
+
+
+def send(control: socket, *fields: str) -> None:
+    """Send a message, if there is still somebody to read it."""
+    try:
+        control.send(encode(*fields))
+    except OSError:
+        return
 
 
 def decode(message: bytes) -> list[str]:

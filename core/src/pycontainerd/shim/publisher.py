@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from .wire import Message
 
-_SERVICE = "containerd.services.events.ttrpc.v1.Events"
+SERVICE = "containerd.services.events.ttrpc.v1.Events"
 _NAMESPACE = "containerd-namespace-ttrpc"
 EXIT = "/tasks/exit"
 _DEADLINE = 5.0
@@ -83,7 +83,7 @@ class Publisher:
                     self._client = Client.connect(self.address.removeprefix("unix://"), name="the daemon")
                 request = FORWARD_REQUEST.encode({"envelope": envelope})
                 metadata = (_NAMESPACE, self.namespace)
-                await self._client.call(_SERVICE, "Forward", request, timeout=_DEADLINE, metadata=metadata)
+                await self._client.call(SERVICE, "Forward", request, timeout=_DEADLINE, metadata=metadata)
                 pause = _FIRST_PAUSE
             except InvalidArgument as exc:  # it will not be taken next time either
                 log.warning(f"the daemon refused an event {envelope['topic']}: {exc}")

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 
+from pycontainerd.contracts.errors import ContainerdError
 from pycontainerd.ttrpc.sockets import listener
 
-from . import files, log, loop, messages
-from .process import Prepared
-from .protocol import Order
-from .rpc import Client
+from . import files, log, loop, messages, process, protocol, publisher
+from .bundle import mount_rootfs
+from .rpc import Client, Server
 from .runc import RuncDriver
 from .service import SERVICES
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _TURNS = 9  # the interpreter specialises a function's bytecode after eight calls
 _ID = "rehearsal"
+_STREAMS = ("stdin", "stdout", "stderr")
 _SPEC = b'{"linux": {"namespaces": [{"type": "pid"}]}}'
 
 # The command line of runc: `create` leaves a process behind and its pid in the file, the rest does nothing.
@@ -46,47 +48,80 @@ def rehearse() -> None:
         files.write_private(f"{directory}/config.json", _SPEC)
         files.write_private(f"{directory}/runtime", _RUNTIME)
         os.chmod(f"{directory}/runtime", 0o700)
-        with loop.fresh():
-            loop.run(_lives(directory))
+        for name in _STREAMS:
+            os.mkfifo(f"{directory}/{name}", 0o600)
+        for _ in range(_TURNS):
+            with loop.fresh():
+                loop.run(_both(directory))
     except Exception as exc:
         log.warning(f"the zygote could not rehearse, shims will take more memory: {type(exc).__name__}: {exc}")
     finally:
+        os.chdir("/")
         _remove(directory)
 
 
 def _remove(directory: str) -> None:
     try:
         for name in os.listdir(directory):
-            files.unlink(f"{directory}/{name}")
+            path = f"{directory}/{name}"
+            if name == "rootfs":
+                os.rmdir(path)
+            else:
+                os.unlink(path)
         os.rmdir(directory)
     except OSError as exc:
         log.warning(f"the zygote could not remove what it rehearsed in: {exc}")
 
 
-async def _lives(directory: str) -> None:
-    prepared = Prepared()
-    path = f"{directory}/s"
-    order = Order(_ID, _ID, directory, path, path, "")  # its events go to itself, which refuses them
-    prepared.assign(order, RuncDriver(f"{directory}/runtime"))
-    prepared.shim.reaper.install(subreaper=True)
-    bound = listener(path)
+async def _both(directory: str) -> None:
+    """The daemon and a shim of it."""
+    events = f"{directory}/events"
+    daemon = Server({f"{publisher.SERVICE}/Forward": (messages.FORWARD_REQUEST, messages.EMPTY, _forward)})
+    bound = listener(events)
     bound.listen(1)
-    prepared.server.serve(bound)
+    daemon.serve(bound)
+    try:
+        await _life(directory, events)
+    finally:
+        await daemon.shutdown(grace=0)
+        files.unlink(events)
+
+
+async def _forward(_: dict[str, Any]) -> dict[str, Any]:
+    return {}
+
+
+async def _life(directory: str, events: str) -> None:
+    """All that a shim does from the message that asks for it to its end."""
+    ours, theirs = socket.socketpair()
+    path = f"{directory}/s"
+    message = protocol.encode(protocol.START, "1", _ID, _ID, directory, events, path, "", "")
+    _, number, *fields = protocol.decode(message)
+    order = protocol.Order(*fields)
+    listening = process.listen(order)
+    protocol.send(ours, number, str(os.getpid()))
+    ours.close()
+    theirs.close()
+    driver = RuncDriver(f"{directory}/runtime")
+    serving = loop.spawn(process.serve(process.Prepared(), order, driver, listening))
     client = Client.connect(path, name="the rehearsal")
     try:
-        for _ in range(_TURNS):
-            await _life(client, directory)
+        await _use(client, directory)
+        await serving
     finally:
         client.close()
-        await prepared.publisher.close(grace=0)
-        await prepared.server.shutdown(grace=0)
 
 
-async def _life(client: Client, bundle: str) -> None:
+async def _use(client: Client, bundle: str) -> None:
     async def call(method: str, request: Message, **fields: Any) -> bytes:
         return await client.call(SERVICES[0], method, request.encode({"id": _ID, **fields}))
 
-    created = await call("Create", messages.CREATE_REQUEST, bundle=bundle)
+    try:
+        mount_rootfs([{"type": "rehearsal", "source": "none", "target": "", "options": ("ro",)}], bundle)
+    except ContainerdError:
+        pass  # there is no such file system
+    streams = {name: f"{bundle}/{name}" for name in _STREAMS}
+    created = await call("Create", messages.CREATE_REQUEST, bundle=bundle, **streams)
     try:
         waiting = loop.spawn(call("Wait", messages.WAIT_REQUEST))
         await call("Start", messages.START_REQUEST)
@@ -95,6 +130,7 @@ async def _life(client: Client, bundle: str) -> None:
         await call("Kill", messages.KILL_REQUEST, signal=int(signal.SIGKILL))
         await waiting
         await call("Delete", messages.DELETE_REQUEST)
+        await call("Shutdown", messages.SHUTDOWN_REQUEST)
     except BaseException:
         try:
             os.kill(messages.CREATE_RESPONSE.decode(created)["pid"], signal.SIGKILL)

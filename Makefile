@@ -76,3 +76,4 @@ bench: setup-test venv bytecode ## Measure against the Go containerd, paired in 
 .PHONY: docs
 docs: venv ## Draw the generated parts of the docs anew
 	@$(PY) docs/generate.py
+	@$(PY) docs/generate_reference.py

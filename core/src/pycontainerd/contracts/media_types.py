@@ -25,6 +25,8 @@ OCI_LAYER_NONDISTRIBUTABLE = OCI + "layer.nondistributable.v1.tar"
 OCI_EMPTY = "application/vnd.oci.empty.v1+json"
 CHECKPOINT = "application/vnd.containerd.container.criu.checkpoint.criu.tar"
 CHECKPOINT_CONFIG = "application/vnd.containerd.container.checkpoint.config.v1+proto"
+SAVED_SNAPSHOT = "application/vnd.pycontainerd.snapshot.v1.tar+lz4"
+"""A whole snapshot, to be restored as it was. No layer: its root directory is in it, and no name in it is a whiteout."""
 
 DETECT = "detect"
 MAX_MANIFEST = 8 << 20  # bytes; registries must take 4 MiB (distribution-spec), none takes more than this
@@ -69,11 +71,13 @@ def is_nondistributable(media_type: str) -> bool:
 
 
 def compression(media_type: str) -> str | None:
-    """How a layer is compressed: "" for not, ``gzip``, ``zstd``, ``lz4``, or `DETECT`; None for what is no known layer.
+    """How a layer (or a saved snapshot) is compressed: "" for not, ``gzip``, ``zstd``, ``lz4``, or `DETECT`; else None.
 
     Docker's plain layer type is found on compressed layers too, so its bytes have to tell. A suffix that changes
     more than the compression (``+encrypted``) makes the type unknown.
     """
+    if media_type == SAVED_SNAPSHOT:
+        return "lz4"
     if not is_layer(media_type):
         return None
     base, *suffixes = media_type.split("+")

@@ -1,7 +1,8 @@
-"""``ctr snapshots``."""
+"""``ctr snapshots``. Saving and restoring them is in `snapshots_saved`."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 
@@ -192,11 +193,13 @@ def diff(media_type: str, ref: str, keep: bool, labels: tuple[str, ...], key: st
     """Write the layer that turns a snapshot's parent into it (or KEY into OTHER) to standard output."""
 
     async def work(client: Client) -> None:
+        from pycontainerd.client.saved import readable
+
         async with client.lease() as held:
             lower_key, upper_key = (key, other) if other else ((await _of(held).stat(key)).parent, key)
-            async with _Views(_of(held)) as views:
-                lower = await views.mounts(lower_key) if lower_key else []
-                upper = await views.mounts(upper_key)
+            async with contextlib.AsyncExitStack() as views:
+                lower = await views.enter_async_context(readable(_of(held), lower_key)) if lower_key else []
+                upper = await views.enter_async_context(readable(_of(held), upper_key))
                 given = parse_labels(labels)
                 kept = {"containerd.io/gc.root": now().strftime("%Y-%m-%dT%H:%M:%SZ"), **given} if keep else given
                 found = await held.diff.compare(lower, upper, media_type=media_type, ref=ref, labels=kept)
@@ -208,31 +211,6 @@ def diff(media_type: str, ref: str, keep: bool, labels: tuple[str, ...], key: st
             sys.stdout.buffer.flush()
 
     execute(work)
-
-
-class _Views:
-    """Mounts of snapshots; committed ones get a view for as long as this is open."""
-
-    def __init__(self, store: Snapshots) -> None:
-        self._store = store
-        self._made: list[str] = []
-
-    async def __aenter__(self) -> _Views:  # noqa: PYI034 - private, never subclassed
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        for key in self._made:
-            await self._store.remove(key)
-
-    async def mounts(self, key: str) -> list[Mount]:
-        import secrets
-
-        if (await self._store.stat(key)).kind.name != "COMMITTED":
-            return await self._store.mounts(key)
-        name = f"{key}-view-{secrets.token_hex(4)}"
-        found = await self._store.view(name, key)
-        self._made.append(name)
-        return found
 
 
 @snapshots.add("unpack")
@@ -251,3 +229,6 @@ def unpack(sync_fs: bool, digest: str) -> None:
         raise NotFound(f"no image has the target {digest}")
 
     click.echo(f"unpacked {execute(work)}")
+
+
+from . import snapshots_saved  # noqa: E402, F401 - registers its commands in this group

@@ -26,10 +26,18 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_OWNER = 0xFFFFFFFF  # to chown(2) it means: leave the owner as it is
 
 
-def apply(root: str, chunks: Iterable[bytes], limits: Limits | None = None, *, skip_devices: bool = False) -> None:
+def apply(
+    root: str,
+    chunks: Iterable[bytes],
+    limits: Limits | None = None,
+    *,
+    skip_devices: bool = False,
+    whiteouts: bool = True,
+) -> None:
     """Apply the tar in ``chunks`` to the directory ``root``, and read the chunks to their end.
 
-    With ``skip_devices`` device nodes are left out (a user namespace cannot make them).
+    With ``skip_devices`` device nodes are left out (a user namespace cannot make them). Without ``whiteouts`` names that look
+    like some are names like others.
 
     :raises DataLoss: the archive is malformed or truncated.
     :raises InvalidArgument: an entry cannot be what it says, such as a whiteout of ``..``.
@@ -39,7 +47,7 @@ def apply(root: str, chunks: Iterable[bytes], limits: Limits | None = None, *, s
     fd = os.open(root, DIRECTORY | os.O_CLOEXEC)
     try:
         reader = TarReader(chunks, limits)
-        applier = _Applier(fd, reader, limits, skip_devices)
+        applier = _Applier(fd, reader, limits, skip_devices, whiteouts)
         try:
             while (entry := reader.next()) is not None:
                 try:
@@ -74,11 +82,12 @@ def clean(name: bytes, limits: Limits) -> list[bytes]:
 
 
 class _Applier:
-    def __init__(self, root: int, reader: TarReader, limits: Limits, skip_devices: bool) -> None:
+    def __init__(self, root: int, reader: TarReader, limits: Limits, skip_devices: bool, whiteouts: bool) -> None:
         self._root = root
         self._reader = reader
         self._limits = limits
         self._skip_devices = skip_devices
+        self._whiteouts = whiteouts
         self._directories = Directories(root)
         self._times: dict[bytes, tuple[int, int]] = {}
         # What this layer has put down, directories above included: its own whiteouts do not take that away.
@@ -96,7 +105,7 @@ class _Applier:
             return
         name = parts.pop()
         directory = b"/".join(parts)
-        if name.startswith(WHITEOUT):
+        if self._whiteouts and name.startswith(WHITEOUT):
             self._whiteout(directory, name)
             return
         path = directory + b"/" + name if directory else name

@@ -9,11 +9,12 @@ import stat
 import tarfile
 from collections.abc import Iterator
 from datetime import datetime
-from typing import IO
+from typing import IO, cast
 
 import attrs
 
 from .attributes import OVERLAY_MARKS
+from .holes import Holes
 from .whiteouts import WHITEOUT
 
 _XATTR = "SCHILY.xattr."
@@ -110,7 +111,7 @@ def write_layer(lower: str, upper: str, out: IO[bytes], epoch: datetime | None =
     """
     latest = _MAX_TIME if epoch is None else int(epoch.timestamp()) * 1_000_000_000
     links: dict[tuple[int, int], str] = {}
-    with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT, bufsize=_CHUNK) as archive:
+    with _archive(out) as archive:
         for change in changes(lower, upper):
             if change.status is None:
                 directory, _, name = change.path.rpartition("/")
@@ -122,7 +123,33 @@ def write_layer(lower: str, upper: str, out: IO[bytes], epoch: datetime | None =
                 _add(archive, os.path.join(upper, change.path), change, links, latest)
 
 
-def _add(archive: tarfile.TarFile, path: str, change: Change, links: dict[tuple[int, int], str], latest: int) -> None:
+def write_tree(root: str, out: IO[bytes]) -> None:
+    """Write everything in ``root``, and ``root`` itself, so that nothing of it is lost: holes and access times too.
+
+    Only sockets are left out: no archive has them.
+    """
+    links: dict[tuple[int, int], str] = {}
+    with _archive(out) as archive:
+        top = Change(".", os.stat(root))
+        for change in (top, *_directory(os.devnull, root, "")):
+            assert change.status is not None
+            if not stat.S_ISSOCK(change.status.st_mode):
+                _add(archive, os.path.join(root, change.path), change, links, _MAX_TIME, whole=True)
+
+
+def _archive(out: IO[bytes]) -> tarfile.TarFile:
+    return tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT, bufsize=_CHUNK)
+
+
+def _add(
+    archive: tarfile.TarFile,
+    path: str,
+    change: Change,
+    links: dict[tuple[int, int], str],
+    latest: int,
+    *,
+    whole: bool = False,
+) -> None:
     status = change.status
     assert status is not None
     info = _info(path, change.path, status, latest)
@@ -130,11 +157,18 @@ def _add(archive: tarfile.TarFile, path: str, change: Change, links: dict[tuple[
         known = links.setdefault((status.st_dev, status.st_ino), change.path)
         if known != change.path:
             info.type, info.linkname, info.size = tarfile.LNKTYPE, known, 0
-    if info.type == tarfile.REGTYPE:
-        with open(path, "rb", buffering=0) as handle:
-            archive.addfile(info, handle)
-    else:
+    if whole:
+        accessed = "{}.{:09d}".format(*divmod(status.st_atime_ns, 1_000_000_000))
+        info.pax_headers = {**info.pax_headers, "atime": accessed}
+    if info.type != tarfile.REGTYPE:
         archive.addfile(info)
+        return
+    with open(path, "rb", buffering=0) as handle:
+        holes = Holes.of(handle.fileno(), status) if whole else None
+        if holes is None:
+            archive.addfile(info, handle)
+        else:
+            archive.addfile(holes.describe(info), cast("IO[bytes]", holes))
 
 
 def _info(path: str, name: str, status: os.stat_result, latest: int) -> tarfile.TarInfo:

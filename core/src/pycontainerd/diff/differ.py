@@ -20,7 +20,7 @@ from pycontainerd.sys.mount import mounted, translate
 from pycontainerd.sys.userns import in_user_namespace
 
 from .apply import apply
-from .compare import write_layer
+from .compare import write_layer, write_tree
 from .limits import Limits
 from .pipeline import Pipeline
 
@@ -47,7 +47,13 @@ class WalkingDiffer:
             pipeline = Pipeline(reader, compression, layer.digest, self._limits)
             try:
                 with self._reachable(mounts) as root:
-                    apply(root, pipeline, self._limits, skip_devices=self._skip_devices)
+                    apply(
+                        root,
+                        pipeline,
+                        self._limits,
+                        skip_devices=self._skip_devices,
+                        whiteouts=layer.media_type != media.SAVED_SNAPSHOT,
+                    )
                     if sync:
                         _sync(root)
             finally:
@@ -86,7 +92,10 @@ class WalkingDiffer:
                 mounted(lower, self._scratch, read_only_view=True) as below,
                 mounted(upper, self._scratch, read_only_view=True) as above,
             ):
-                write_layer(below, above, cast("IO[bytes]", sink), epoch)
+                if kind == media.SAVED_SNAPSHOT:
+                    write_tree(above, cast("IO[bytes]", sink))
+                else:
+                    write_layer(below, above, cast("IO[bytes]", sink), epoch)
             sink.finish()
         except BaseException as exc:
             writer.close()
@@ -129,6 +138,9 @@ class _Sink:
         self._writer = writer
         self._hash = digests.hasher()
         self._compressor = compressor
+        begin = getattr(compressor, "begin", None)  # lz4's frames have a header of their own
+        if begin is not None:
+            writer.write(begin())
 
     @property
     def diff_id(self) -> str:
@@ -157,6 +169,10 @@ def _compressor(media_type: str) -> Any:
         import zstandard
 
         return zstandard.ZstdCompressor().compressobj()
+    if compression == "lz4":
+        import lz4.frame
+
+        return lz4.frame.LZ4FrameCompressor(block_size=lz4.frame.BLOCKSIZE_MAX1MB, content_checksum=True)
     if compression in ("", media.DETECT):
         return None
-    raise NotImplemented(f"cannot make a layer of type {media_type!r}", hint="use gzip or zstd")
+    raise NotImplemented(f"cannot make a layer of type {media_type!r}", hint="use gzip, zstd or lz4")

@@ -1,8 +1,9 @@
-"""Plain generators as streams: what happens to them when their caller goes away."""
+"""Handlers in the pool: what happens when their caller goes away, and who holds a thread."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import pytest
 
 from pycontainerd.contracts.service import Call
 from pycontainerd.server import rpc
+from pycontainerd.testing.client import eventually
 
 
 def test_a_caller_that_goes_away_in_the_middle_of_a_step_is_not_an_error_and_the_generator_is_closed() -> None:
@@ -43,3 +45,28 @@ def test_a_caller_that_goes_away_in_the_middle_of_a_step_is_not_an_error_and_the
             assert closed.is_set()
 
     asyncio.run(run())
+
+
+def test_a_call_that_holds_a_thread_is_named_even_when_its_caller_is_gone(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rpc, "SLOW", 0.01)
+    caplog.set_level(logging.WARNING, "containerd.rpc")
+    go_on = threading.Event()
+
+    def slow(request: Any, call: Call) -> None:
+        go_on.wait()
+
+    async def run() -> None:
+        with ThreadPoolExecutor(1) as pool:
+            try:
+                handler = rpc.unary(slow, pool, "/snapshots/Remove")
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(handler(None, Call()), 0.005)
+                await asyncio.to_thread(eventually, lambda: len(caplog.records) >= 2, "it is named twice")
+            finally:
+                go_on.set()
+            assert await rpc.unary(lambda request, call: request, pool, "/quick")(7, Call()) == 7
+
+    asyncio.run(run())
+    assert {record.fields["method"] for record in caplog.records} == {"/snapshots/Remove"}  # type: ignore[attr-defined]

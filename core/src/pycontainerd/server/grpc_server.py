@@ -85,9 +85,9 @@ def _method_handler(method: rpc.Method, pool: ThreadPoolExecutor) -> grpc.RpcMet
         make = (
             grpc.stream_stream_rpc_method_handler if method.client_streaming else grpc.unary_stream_rpc_method_handler
         )
-        return make(_stream_edge(rpc.streaming(method.handler, pool), method.path), **codec)
+        return make(_stream_edge(rpc.streaming(method.handler, pool, method.path), method.path), **codec)
     make = grpc.stream_unary_rpc_method_handler if method.client_streaming else grpc.unary_unary_rpc_method_handler
-    return make(_unary_edge(rpc.unary(method.handler, pool), method.path), **codec)
+    return make(_unary_edge(rpc.unary(method.handler, pool, method.path), method.path), **codec)
 
 
 def _unary_edge(run: Callable[[Any, Call], Awaitable[Any]], path: str) -> Callable[[Any, Context], Awaitable[Any]]:

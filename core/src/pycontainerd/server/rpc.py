@@ -22,6 +22,8 @@ from pycontainerd.contracts.service import Call, RpcService
 
 log = logging.getLogger("containerd.rpc")
 
+SLOW = 30.0  # seconds after which a call is named in the log, and again at every doubling
+
 Handler = Callable[[Any, Call], Any]
 
 
@@ -54,30 +56,54 @@ def methods(service: RpcService) -> Iterator[Method]:
         )
 
 
-def unary(handler: Handler, pool: ThreadPoolExecutor) -> Callable[[Any, Call], Awaitable[Any]]:
-    """``handler`` as a coroutine function: plain functions run in ``pool``."""
+def unary(handler: Handler, pool: ThreadPoolExecutor, path: str = "") -> Callable[[Any, Call], Awaitable[Any]]:
+    """``handler`` as a coroutine function: plain functions run in ``pool``; one that runs long is named by ``path``."""
     if inspect.iscoroutinefunction(handler):
         return handler
 
     async def run(request: Any, call: Call) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(pool, handler, request, call)
+        return await _watched(path, pool.submit(handler, request, call))
 
     return run
 
 
-def streaming(handler: Handler, pool: ThreadPoolExecutor) -> Callable[[Any, Call], AsyncIterator[Any]]:
+def _watched(path: str, work: Future[Any]) -> asyncio.Future[Any]:
+    """Wait for ``work``; the log names ``path`` while it holds a thread of the pool for long, waited for or not."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    timer = loop.call_later(SLOW, lambda: look(SLOW))
+
+    def look(after: float) -> None:
+        nonlocal timer
+        if work.done():
+            return
+        if work.running():
+            fields = {"method": path, "seconds": f"{loop.time() - began:.0f}"}
+            log.warning("a call has held one of the server's threads for long", extra={"fields": fields})
+        timer = loop.call_later(after, look, 2 * after)
+
+    def ended(_waiting: asyncio.Future[Any]) -> None:
+        if work.done():  # else the caller went away, and the thread is still held
+            timer.cancel()
+
+    waiting = asyncio.wrap_future(work)
+    waiting.add_done_callback(ended)
+    return waiting
+
+
+def streaming(handler: Handler, pool: ThreadPoolExecutor, path: str = "") -> Callable[[Any, Call], AsyncIterator[Any]]:
     """``handler`` as an async generator function: plain generators are stepped in ``pool``, one step at a time."""
     if inspect.isasyncgenfunction(handler):
         return handler
 
     async def run(request: Any, call: Call) -> AsyncIterator[Any]:
         loop = asyncio.get_running_loop()
-        iterator = await loop.run_in_executor(pool, lambda: iter(handler(request, call)))
+        iterator = await _watched(path, pool.submit(lambda: iter(handler(request, call))))
         step: Future[Any] | None = None
         try:
             while True:
                 step = pool.submit(next, iterator, _END)
-                item = await asyncio.wrap_future(step)
+                item = await _watched(path, step)
                 if item is _END:
                     break
                 yield item

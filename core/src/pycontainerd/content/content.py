@@ -145,9 +145,7 @@ class ScopedContent:
             raise InvalidArgument(f"an ingest ref must have 1 to {MAX_REF} bytes, this has {len(ref.encode())}")
         shared: ContentInfo | None = None
         if expected:
-            with contextlib.suppress(NotFound):
-                self.info(expected)
-                self._hold(expected)
+            if self._held(digests.validate(expected)):
                 raise AlreadyExists(f"content {expected}: already exists")
             shared = self._shareable(expected, total)
         ingest = self._begin(ref, expected if shared else "")
@@ -239,9 +237,24 @@ class ScopedContent:
         """What the back end has under ``digest``, whoever may see it."""
         return self._store.info(digest)
 
-    def _hold(self, digest: str) -> None:
-        if self._scope.lease:
-            self._database.write(lambda db: hold(db, self._scope, "content", digest))
+    def _held(self, digest: str) -> bool:
+        """Whether the namespace has the blob, which the caller's lease then holds: looked and held in one step, for a
+        collection may be under way.
+        """
+
+        def look(db: sqlite3.Connection) -> bool:
+            found = db.execute("SELECT 1 FROM blobs WHERE namespace = ? AND digest = ?", (self._namespace, digest))
+            return found.fetchone() is not None
+
+        def take(db: sqlite3.Connection) -> bool:
+            there = look(db)
+            if there:
+                hold(db, self._scope, "content", digest)
+            return there
+
+        if not self._scope.lease:
+            return self._database.read(look)
+        return self._database.read(look) and self._database.write(take)
 
     def _ingest(self, ref: str) -> _Ingest:
         row = self._database.read(

@@ -118,6 +118,24 @@ class BulkRemoving(Protocol):
 
 
 @attrs.frozen
+class Holding:
+    """A tree that a snapshotter has on disk, for `containerd fsck`: the number of its record, and where it is.
+
+    A ``leftover`` is what a crash left of one that was being made or removed. ``delete`` is how to delete it where it is
+    more than a directory.
+
+    The plugin module of a snapshotter package may have a function ``holdings(root: str) -> Iterable[Holding]`` beside its
+    registration. It is called while no daemon runs and changes nothing. Without it, directories by number in ``snapshots``,
+    ``active`` and ``view`` below the root are taken for the trees.
+    """
+
+    number: int
+    path: str
+    leftover: bool = False
+    delete: Callable[[], None] | None = None
+
+
+@attrs.frozen
 class SnapshotRecord:
     """What a back end gets to know of a snapshot: its number (directory name) and those of its parents, nearest first."""
 
@@ -221,6 +239,13 @@ class SnapshotService(Protocol):
 
     def names(self) -> Sequence[str]:
         """The snapshotters that are up, the default one first."""
+        ...
+
+    def held(self, scope: Scope, snapshotter: str, key: str) -> bool:
+        """Whether there is a snapshot ``key``, which the lease of ``scope`` then holds.
+
+        Both in one step: what `stat` says may be gone a moment later, in a collection.
+        """
         ...
 
     def flush(self, snapshotter: str = "") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -14,13 +15,14 @@ from pycontainerd.contracts.locks import KeyedLocks
 from pycontainerd.contracts.numbers import Numbers
 from pycontainerd.contracts.scopes import in_scope
 from pycontainerd.contracts.snapshots import Snapshotter
+from pycontainerd.contracts.tables import hold
 from pycontainerd.contracts.types import Scope
 
 from .scoped import ScopedSnapshotter
 from .suspects import distrust
 from .sweep import Sweeper
 from .syncs import Syncs
-from .table import plans
+from .table import Table, plans
 
 log = logging.getLogger("containerd.snapshots")
 
@@ -75,6 +77,18 @@ class Snapshots:
         if self._finished.get(name) is not backend:
             self._finish_commits(name, backend)
         return ScopedSnapshotter(self, scope, name, in_scope(backend, scope))
+
+    def held(self, scope: Scope, snapshotter: str, key: str) -> bool:
+        table = Table(scope.namespace, snapshotter or self.default)
+
+        def take(db: sqlite3.Connection) -> bool:
+            there = table.find(db, key) is not None
+            if there:
+                hold(db, scope, table.lease_type, key)
+            return there
+
+        there = self.database.read(lambda db: table.find(db, key)) is not None
+        return there and (not scope.lease or self.database.write(take))
 
     def names(self) -> Sequence[str]:
         default = self.default

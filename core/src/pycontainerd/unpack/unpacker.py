@@ -9,13 +9,14 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import attrs
 
 from pycontainerd.contracts import gclabels, media_types
 from pycontainerd.contracts.content import ContentService, ContentStore
 from pycontainerd.contracts.diff import DiffService
-from pycontainerd.contracts.errors import AlreadyExists, ContainerdError, DataLoss, InvalidArgument, NotFound
+from pycontainerd.contracts.errors import AlreadyExists, ContainerdError, DataLoss, InvalidArgument
 from pycontainerd.contracts.locks import KeyedLocks
 from pycontainerd.contracts.snapshots import SnapshotService, Snapshotter
 from pycontainerd.contracts.types import Descriptor, Mount, Platform, Scope
@@ -88,7 +89,8 @@ class Unpacker:
             if wait is not None:
                 wait(layer.descriptor)  # before the lock: others may have the layer already
             with self._locks.hold((scope.namespace, name, layer.chain_id)):
-                state = self._layer(content, backend, layer, report)
+                held = partial(self._snapshots.held, scope, name, layer.chain_id)
+                state = self._layer(content, backend, layer, held, report)
             report(LayerProgress(layer.descriptor, state))
         self._snapshots.flush(name)  # most of it is on disk by now: that goes on while layers are extracted
         chain_id = layers[-1].chain_id
@@ -120,11 +122,16 @@ class Unpacker:
             for descriptor, diff_id, chain_id, parent in zip(found, image.diff_ids, chain, ["", *chain], strict=False)
         ]
 
-    def _layer(self, content: ContentStore, backend: Snapshotter, layer: Layer, report: Progress) -> str:
-        """Make the snapshot of one layer, its parent being there; how that ended."""
-        if _exists(backend, layer.chain_id):
+    def _layer(
+        self, content: ContentStore, backend: Snapshotter, layer: Layer, held: Callable[[], bool], report: Progress
+    ) -> str:
+        """Make the snapshot of one layer, its parent being there; how that ended.
+
+        ``held`` says whether it is there already, and has it held.
+        """
+        if held():
             return "exists"
-        prepared = _prepare(backend, layer)
+        prepared = _prepare(backend, layer, held)
         if prepared is None:
             return "exists"
         key, mounts = prepared
@@ -137,6 +144,8 @@ class Unpacker:
             backend.commit(layer.chain_id, key, layer.labels)
         except AlreadyExists:
             backend.remove(key)
+            if not held():  # it came and went while the layer was extracted
+                raise
             return "exists"
         except BaseException as exc:
             _abandon(backend, key, exc)
@@ -159,15 +168,7 @@ def _is_attestation(layer: Descriptor) -> bool:
     return layer.media_type.startswith("application/vnd.in-toto")
 
 
-def _exists(backend: Snapshotter, chain_id: str) -> bool:
-    try:
-        backend.stat(chain_id)
-    except NotFound:
-        return False
-    return True
-
-
-def _prepare(backend: Snapshotter, layer: Layer) -> tuple[str, Sequence[Mount]] | None:
+def _prepare(backend: Snapshotter, layer: Layer, held: Callable[[], bool]) -> tuple[str, Sequence[Mount]] | None:
     """An active snapshot to extract into; None when meanwhile the layer is there."""
     for attempt in range(_PREPARE_TRIES):
         # The form of the key is the Go containerd's; clients list and clean by it.
@@ -175,7 +176,7 @@ def _prepare(backend: Snapshotter, layer: Layer) -> tuple[str, Sequence[Mount]] 
         try:
             return key, backend.prepare(key, layer.parent, layer.labels)
         except AlreadyExists:
-            if _exists(backend, layer.chain_id):
+            if held():
                 return None
             if attempt == _PREPARE_TRIES - 1:
                 raise

@@ -56,7 +56,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="containerd",
         description="The container daemon, as a plugin microkernel.",
-        epilog="Without a command the daemon starts. 'containerd config --help' has the commands for its configuration.",
+        epilog="Without a command the daemon starts. 'containerd config --help' has the commands for its configuration,"
+        " 'containerd fsck --help' those that check and repair what a stopped daemon has on disk.",
     )
     parser.add_argument("-c", "--config", default="", metavar="FILE", help="configuration file")
     parser.add_argument("-a", "--address", default="", help="socket of the gRPC API")
@@ -76,7 +77,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="once it serves, write how long each part of the start and each plugin took (without =FILE to stderr)",
     )
     parser.add_argument("-v", "--version", action="version", version=f"containerd {API_VERSION}")
-    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="[config COMMAND]", help="for the configuration")
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="[COMMAND]", help="config or fsck")
     return parser.parse_args(argv)
 
 
@@ -86,6 +87,10 @@ def _command(options: argparse.Namespace) -> int:
         from pycontainerd.config.commands import main as config
 
         return config(rest, options.config)
+    if name == "fsck":
+        from .fsck import main as fsck
+
+        return fsck(rest, options.config, options.root)
     # A stray word must not start a daemon that its writer did not ask for.
     print(f"containerd: there is no command {name!r}; 'containerd --help' shows what there is", file=sys.stderr)
     return 2

@@ -224,7 +224,7 @@ def test_a_callback_is_not_called_for_a_descriptor_that_was_given_up_in_the_same
 
 def test_a_callback_that_raises_does_not_end_the_loop(said):
     async def body():
-        def fails():
+        def fails(_):
             raise RuntimeError("oops")
 
         loop.current().call_later(0, fails)
@@ -262,8 +262,8 @@ def test_timers_fire_in_their_order_and_not_when_cancelled():
     async def body():
         fired = []
         for name, pause in (("b", 0.02), ("a", 0.01), ("c", 0.03)):
-            loop.current().call_later(pause, lambda name=name: fired.append(name))
-        loop.current().call_later(0.005, lambda: fired.append("never")).cancel()
+            loop.current().call_later(pause, fired.append, name)
+        loop.current().call_later(0.005, fired.append, "never").cancel()
         await loop.sleep(0.05)
         return fired
 

@@ -155,8 +155,8 @@ def test_the_process_of_an_exec_gets_the_terminal_that_the_client_wants():
 
 def test_a_cgroup_is_found_in_both_hierarchies():
     text = "9:name=systemd:/\n5:cpu,cpuacct:/a/b\n4:memory:/a:b\n0::/u\n"
-    assert cgroup.parse(text, unified=True).unified == "/sys/fs/cgroup/u"
-    assert cgroup.parse(text, unified=False).controllers == {
+    assert cgroup.parse(text, unified=True) == {"unified": "/sys/fs/cgroup/u"}
+    assert cgroup.parse(text, unified=False) == {
         "cpu": "/sys/fs/cgroup/cpu/a/b",
         "cpuacct": "/sys/fs/cgroup/cpuacct/a/b",
         "memory": "/sys/fs/cgroup/memory/a:b",
@@ -176,9 +176,7 @@ def test_numbers_of_cgroup_v1_are_read(tmp_path):
     (tmp_path / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n")
     (tmp_path / "blkio.throttle.io_service_bytes_recursive").write_text("8:0 Read 12\n8:0 Write 13\nTotal 25\n")
     (tmp_path / "cpuacct.usage_percpu").write_text("1 2 \n")
-    message, fields = stats.read(
-        cgroup.Cgroup(controllers=dict.fromkeys(("pids", "memory", "blkio", "cpuacct"), str(tmp_path)))
-    )
+    message, fields = stats.read(dict.fromkeys(("pids", "memory", "blkio", "cpuacct"), str(tmp_path)))
     found = v1.Metrics.FromString(message.encode(fields))
     assert (found.pids.current, found.pids.limit) == (3, 0)
     memory = found.memory
@@ -199,7 +197,7 @@ def test_numbers_of_cgroup_v2_are_read(tmp_path):
     (tmp_path / "cpu.stat").write_text("usage_usec 10\nnr_bursts 2\n")
     (tmp_path / "io.stat").write_text("8:16 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5\n\n8:0\n".replace("\n\n", "\n"))
     (tmp_path / "cpu.pressure").write_text("some avg10=1.5 avg60=0.00 avg300=0.25 total=77\njunk\n")
-    message, fields = stats.read(cgroup.Cgroup(unified=str(tmp_path)))
+    message, fields = stats.read({"unified": str(tmp_path)})
     found = v2.Metrics.FromString(message.encode(fields))
     assert (found.memory.anon, found.memory.usage_limit, found.memory_events.oom_kill) == (5, stats.MAX, 4)
     assert (found.cpu.usage_usec, found.cpu.nr_bursts) == (10, 2)

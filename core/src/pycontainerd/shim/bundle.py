@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from types import SimpleNamespace
 
 from pycontainerd.contracts.errors import InvalidArgument
 from pycontainerd.sys.mountcalls import mount_all, translate
@@ -15,17 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-
-class Mount:
-    """A mount of a request, as `pycontainerd.sys.mount` wants it."""
-
-    __slots__ = ("options", "source", "target", "type")
-
-    def __init__(self, type: str, source: str, target: str, options: Sequence[str]) -> None:  # noqa: A002
-        self.type = type
-        self.source = source
-        self.target = target
-        self.options = options
+    from pycontainerd.sys.mountcalls import Mount
 
 
 def check_bundle(bundle: str) -> str:
@@ -58,14 +49,17 @@ def mount_rootfs(mounts: Sequence[dict[str, Any]], bundle: str) -> str:
     except FileExistsError:
         if not stat.S_ISDIR(os.lstat(rootfs).st_mode):
             raise InvalidArgument(f"{rootfs} is not a directory") from None
-    mount_all([Mount(**mount) for mount in mounts], rootfs)
+    mount_all(tuple(map(_as_mount, mounts)), rootfs)
     return rootfs
+
+
+def _as_mount(fields: dict[str, Any]) -> Mount:
+    return SimpleNamespace(**fields)
 
 
 def remember_options(bundle: str, type_url: str, value: bytes) -> None:
     """Keep the runtime's options for who cleans up should this process die."""
-    if type_url:
-        files.write_private(f"{bundle}/options.pb", f"{type_url}\n".encode() + value)
+    files.write_private(f"{bundle}/options.pb", f"{type_url}\n".encode() + value)
 
 
 def remembered_options(bundle: str) -> tuple[str, bytes]:

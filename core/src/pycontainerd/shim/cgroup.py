@@ -8,62 +8,44 @@ from pycontainerd.contracts.errors import FailedPrecondition, InvalidArgument
 
 from . import files
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 ROOT = "/sys/fs/cgroup"
 
 
-class Cgroup:
-    """``unified`` is the directory in the one hierarchy of v2; else ``controllers`` has one each."""
-
-    __slots__ = ("controllers", "unified")
-
-    def __init__(self, *, unified: str = "", controllers: Mapping[str, str] | None = None) -> None:
-        self.unified = unified
-        self.controllers = controllers or {}
+UNIFIED = os.path.exists(f"{ROOT}/cgroup.controllers")  # whether the machine has cgroup v2 alone
 
 
-def is_unified() -> bool:
-    """Whether the machine has cgroup v2 alone."""
-    return os.path.exists(f"{ROOT}/cgroup.controllers")
-
-
-def of(pid: int) -> Cgroup:
-    """The cgroup of a process.
+def of(pid: int) -> dict[str, str]:
+    """The directories of a process's cgroup by controller; the one of v2, which has them all, is called "unified".
 
     :raises OSError: the process is gone.
     """
-    return parse(files.read_text(f"/proc/{pid}/cgroup"), unified=is_unified())
+    return parse(files.read_text(f"/proc/{pid}/cgroup"), unified=UNIFIED)
 
 
-def parse(text: str, *, unified: bool) -> Cgroup:
-    """The content of /proc/PID/cgroup."""
+def parse(text: str, *, unified: bool) -> dict[str, str]:
+    """The content of /proc/PID/cgroup, see `of`."""
     controllers = {}
     for line in text.splitlines():
         number, _, rest = line.partition(":")
         names, _, path = rest.partition(":")
         if unified:
             if number == "0" and not names:
-                return Cgroup(unified=os.path.normpath(f"{ROOT}/{path}"))
+                return {"unified": f"{ROOT}{path}"}
             continue
         for name in names.split(","):
             if name and not name.startswith("name="):
-                controllers[name] = os.path.normpath(f"{ROOT}/{name}/{path}")
-    return Cgroup(controllers=controllers)
+                controllers[name] = f"{ROOT}/{name}{path}"
+    return controllers
 
 
 def join(path: str) -> None:
-    """Move this process into the cgroup ``path``, made if it is not there; nothing for an empty one.
+    """Move this process into the cgroup ``path``, made if it is not there.
 
     :raises FailedPrecondition: it cannot be.
     """
-    if not path:
-        return
     if ".." in path.split("/"):
         raise InvalidArgument(f"the shim's cgroup {path!r} leaves the hierarchy")
-    roots = [ROOT] if is_unified() else [f"{ROOT}/{name}" for name in of(os.getpid()).controllers]
+    roots = [ROOT] if UNIFIED else [f"{ROOT}/{name}" for name in of(os.getpid())]
     for root in roots:
         directory = os.path.normpath(f"{root}/{path}")
         try:

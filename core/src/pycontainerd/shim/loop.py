@@ -30,6 +30,10 @@ READ, WRITE = select.POLLIN, select.POLLOUT
 _INVALID = select.POLLNVAL
 
 
+def _nothing(*_: object) -> None:
+    return
+
+
 class Cancelled(BaseException):
     """Thrown into a coroutine whose task was cancelled."""
 
@@ -180,11 +184,12 @@ class Lock:
 class Timer:
     """Something to be called at a time."""
 
-    __slots__ = ("at", "callback")
+    __slots__ = ("argument", "at", "callback")
 
-    def __init__(self, at: float, callback: Callable[[], None]) -> None:
+    def __init__(self, at: float, callback: Callable[[Any], None], argument: Any) -> None:
         self.at = at
-        self.callback: Callable[[], None] | None = callback
+        self.callback: Callable[[Any], None] | None = callback
+        self.argument = argument
 
     def cancel(self) -> None:
         self.callback = None
@@ -202,9 +207,11 @@ class Loop:
         self._watched: dict[int, Callable[[], None]] = {}
         self._timers: list[Timer] = []
         self._wake: tuple[int, ...] = ()
+        self._on_child: Callable[[], None] = _nothing
 
-    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
-        timer = Timer(time.monotonic() + seconds, callback)
+    def call_later(self, seconds: float, callback: Callable[[Any], None], argument: Any = None) -> Timer:
+        """Call ``callback`` with ``argument``, unless the timer is cancelled before."""
+        timer = Timer(time.monotonic() + seconds, callback, argument)
         heapq.heappush(self._timers, timer)
         return timer
 
@@ -224,15 +231,15 @@ class Loop:
         self._wake = reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, _nothing)  # the number written to the pipe is what wakes
+        self._on_child = callback
+        self.watch(reading, READ, self._woken)
 
-        def woken() -> None:
-            try:
-                os.read(reading, 4096)
-            except BlockingIOError:
-                pass
-            callback()
-
-        self.watch(reading, READ, woken)
+    def _woken(self) -> None:
+        try:
+            os.read(self._wake[0], 4096)
+        except BlockingIOError:
+            pass
+        self._on_child()
 
     def close(self) -> None:
         """Be woken by children no more."""
@@ -342,7 +349,7 @@ async def wait(futures: Iterable[Future], seconds: float) -> bool:
 
     for future in waiting:
         future.on_done(check)
-    timer = _current.call_later(seconds, lambda: None if over.done else over.settle())
+    timer = _current.call_later(seconds, _settle, over)
     try:
         await over
     finally:
@@ -377,7 +384,7 @@ _ENDS = 10.0  # seconds for a cancelled coroutine to clean up
 async def readable(fd: int) -> None:
     """Return when ``fd`` can be read. Nobody else may watch it meanwhile."""
     ready = Future()
-    _current.watch(fd, READ, lambda: None if ready.done else ready.settle())
+    _current.watch(fd, READ, lambda: _settle(ready))
     try:
         await ready
     finally:
@@ -386,8 +393,9 @@ async def readable(fd: int) -> None:
 
 def _fire(timer: Timer) -> None:
     if timer.callback is not None:
-        timer.callback()
+        timer.callback(timer.argument)
 
 
-def _nothing(*_: object) -> None:
-    return
+def _settle(future: Future) -> None:
+    if not future.done:
+        future.settle()

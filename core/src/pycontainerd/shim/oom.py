@@ -18,12 +18,18 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Watcher:
-    """Calls back whenever ``read`` says so, asked each time that ``fd`` is readable."""
+    """Calls ``tell`` with ``id`` when that has happened, for which it looks each time that ``fd`` is readable: a kill more
+    than the ``known`` ones in the file at ``path``. Of v1, where none are counted (``known`` is -1), the file must be
+    there: the removal of the cgroup wakes too."""
 
-    def __init__(self, fd: int, read: Callable[[], bool], on_oom: Callable[[], None]) -> None:
+    __slots__ = ("_fd", "_id", "_known", "_path", "_tell")
+
+    def __init__(self, fd: int, path: str, known: int, tell: Callable[[str], None], id: str) -> None:  # noqa: A002
         self._fd = fd
-        self._read = read
-        self._on_oom = on_oom
+        self._path = path
+        self._known = known
+        self._tell = tell
+        self._id = id
         loop.current().watch(fd, loop.READ, self._ready)
 
     def _ready(self) -> None:
@@ -34,8 +40,14 @@ class Watcher:
         except OSError:
             self.close()
             return
-        if self._read():
-            self._on_oom()
+        if self._happened():
+            self._tell(self._id)
+
+    def _happened(self) -> bool:
+        if self._known < 0:
+            return os.path.exists(self._path)
+        before, self._known = self._known, max(self._known, oom_kills(self._path))
+        return self._known > before
 
     def close(self) -> None:
         """Stop."""
@@ -48,46 +60,39 @@ class Watcher:
             self._fd = -1
 
 
-def watch(pid: int, on_oom: Callable[[], None]) -> Watcher | None:
+def watch(pid: int, tell: Callable[[str], None], id: str) -> Watcher | None:  # noqa: A002
     """Watch the cgroup of ``pid``; None if it has no memory controller.
 
     :raises OSError: the kernel refuses.
     """
-    found = cgroup.of(pid)
-    if found.unified:
-        return _watch_unified(found.unified, on_oom)
-    memory = found.controllers.get("memory")
-    return None if memory is None else _watch_v1(memory, on_oom)
+    directories = cgroup.of(pid)
+    if "unified" in directories:
+        return _watch_unified(f"{directories['unified']}/memory.events", tell, id)
+    memory = directories.get("memory")
+    return None if memory is None else _watch_v1(memory, tell, id)
 
 
-def _watch_v1(directory: str, on_oom: Callable[[], None]) -> Watcher:
+def _watch_v1(directory: str, tell: Callable[[str], None], id: str) -> Watcher:  # noqa: A002
+    path = f"{directory}/memory.oom_control"
     event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
     try:
-        control = os.open(f"{directory}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
+        control = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             files.write(f"{directory}/cgroup.event_control", f"{event} {control}")
         finally:
             os.close(control)
-        # The removal of the cgroup wakes too.
-        return Watcher(event, lambda: os.path.exists(f"{directory}/memory.oom_control"), on_oom)
+        return Watcher(event, path, -1, tell, id)
     except BaseException:
         os.close(event)
         raise
 
 
-def _watch_unified(directory: str, on_oom: Callable[[], None]) -> Watcher:
-    path = f"{directory}/memory.events"
+def _watch_unified(path: str, tell: Callable[[str], None], id: str) -> Watcher:  # noqa: A002
     fd = check(_LIBC.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK), "inotify_init1")
-    known = oom_kills(path)
-
-    def more() -> bool:
-        nonlocal known
-        before, known = known, max(known, oom_kills(path))
-        return known > before
-
     try:
+        known = oom_kills(path)
         check(_LIBC.inotify_add_watch(fd, encode(path), _IN_MODIFY), "inotify_add_watch", path)
-        return Watcher(fd, more, on_oom)
+        return Watcher(fd, path, known, tell, id)
     except BaseException:
         os.close(fd)
         raise

@@ -69,13 +69,15 @@ def _follow_the_daemon() -> None:
 
 
 def listen(order: Order) -> socket.socket:
-    """The socket of a new shim. It listens before the order is answered: the daemon may connect at once.
+    """Go to the bundle; the socket of a new shim. It listens before the order is answered: the daemon may connect at once.
 
     :raises NotFound: there is no bundle.
     :raises Unavailable: it cannot be bound.
     """
-    if not os.path.isdir(order.bundle):
-        raise NotFound(f"cannot start a shim for {order.id!r}: there is no bundle {order.bundle}")
+    try:
+        os.chdir(order.bundle)
+    except OSError as exc:
+        raise NotFound(f"cannot start a shim for {order.id!r}: there is no bundle {order.bundle}") from exc
     bound = listener(order.socket)
     bound.listen(128)
     return bound
@@ -98,14 +100,13 @@ def run(prepared: Prepared, order: Order, driver: Driver, listening: socket.sock
 
 async def serve(prepared: Prepared, order: Order, driver: Driver, listening: socket.socket) -> None:
     """Serve until `Shim.stopping`."""
-    os.chdir(order.bundle)
     set_title("containerd-shim", f"containerd-shim -namespace {order.namespace} -id {order.id} -bundle {order.bundle}")
     publisher, shim, server = prepared.publisher, prepared.shim, prepared.server
     publisher.address, publisher.namespace = order.publish_address, order.namespace
     shim.namespace, shim.driver = order.namespace, driver
     shim.reaper.install(subreaper=True)
     server.serve(listening)
-    await shim.stopping.wait()
+    await shim.stopping
     files.unlink(order.socket)
     await server.shutdown(grace=0.5)
     await publisher.close()

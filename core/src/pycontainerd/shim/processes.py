@@ -37,7 +37,7 @@ class Process:
         self.exit: Ended | None = None
         self.starting = False  # its exit, should it come, waits until the start has been told
         self.early: Ended | None = None
-        self.finished = loop.Event()
+        self.finished = loop.Future()
 
     @property
     def name(self) -> str:
@@ -58,7 +58,7 @@ class Process:
         self.exit = exit
         self.state = STOPPED
         self.io.ended()
-        self.finished.set()
+        self.finished.settle()
 
     def signal(self, number: int) -> None:
         """Send a signal. Its pid is ours until it is buried, so no other process can be hit.

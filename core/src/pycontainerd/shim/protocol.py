@@ -45,7 +45,10 @@ class Order:
 
 def encode(*fields: str) -> bytes:
     """A message."""
-    return "\0".join(field.replace("\0", "") for field in fields).encode("utf-8", "surrogateescape")
+    text = "\0".join(fields)
+    if text.count("\0") >= len(fields):  # there is one in a field
+        text = "\0".join(field.replace("\0", "") for field in fields)
+    return text.encode("utf-8", "surrogateescape")
 
 
 def send(control: socket, *fields: str) -> None:

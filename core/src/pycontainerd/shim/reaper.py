@@ -85,9 +85,9 @@ class Reaper:
 
         :raises NotFound: there is no such program.
         """
-        actions = (
-            [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in sorted(descriptors.items())] if descriptors else ()
-        )
+        actions = []
+        for number, fd in descriptors.items() if descriptors else ():
+            actions.append((os.POSIX_SPAWN_DUP2, fd, number))
         try:
             pid = os.posix_spawnp(
                 argv[0], argv, environment, file_actions=actions, setsigmask=(), setsigdef=_DEFAULT_SIGNALS

@@ -220,9 +220,10 @@ class Caller(Connection):
         limit = request["timeout_nano"]
         timer = None
         if 0 < limit < _FOREVER:
-            timer = loop.current().call_later(limit / 1e9, self.calls[stream].cancel)
+            timer = loop.current().call_later(limit / 1e9, loop.Task.cancel, self.calls[stream])
         try:
-            payload = await self._run(path, request["payload"])
+            fields, gives, handler = self._find(path, request["payload"])
+            payload = gives.encode(await handler(fields))
         except ContainerdError as exc:
             log.debug(f"{path} failed: {exc}")
             self._fail(stream, exc)
@@ -241,7 +242,8 @@ class Caller(Connection):
             if timer is not None:
                 timer.cancel()
 
-    async def _run(self, path: str, payload: bytes) -> bytes:
+    def _find(self, path: str, payload: bytes) -> tuple[dict[str, Any], Message, Handler]:
+        """The fields of the request, how to encode the response, and who makes it."""
         if self._server.draining:
             raise Unavailable(f"{path}: the server is shutting down")
         method = self._server.methods.get(path)
@@ -249,10 +251,9 @@ class Caller(Connection):
             raise NotImplemented(f"there is no {path} here", hint="a shim serves containerd.task.v3.Task")
         takes, gives, handler = method
         try:
-            request = takes.decode(payload)
+            return takes.decode(payload), gives, handler
         except ValueError as exc:
             raise InvalidArgument(f"{path}: the payload is no {takes.name}: {exc}") from exc
-        return gives.encode(await handler(request))
 
     def _fail(self, stream: int, error: ContainerdError) -> None:
         status = {"code": to_code(error), "message": str(error)}
@@ -311,12 +312,7 @@ class Client(Connection):
         stream, answer = self._next, loop.Future()
         self._next += 2
         self._waiting[stream] = answer
-
-        def late() -> None:
-            if not answer.done:
-                answer.settle(error=DeadlineExceeded(f"{what} did not answer within {timeout:g} s"))
-
-        timer = loop.current().call_later(timeout, late)
+        timer = loop.current().call_later(timeout, self._late, stream)
         try:
             self._send(stream, _REQUEST, REQUEST.encode(request))
             response = await answer
@@ -328,6 +324,11 @@ class Client(Connection):
             raise from_code(status["code"], status["message"])
         answered: bytes = response["payload"]
         return answered
+
+    def _late(self, stream: int) -> None:
+        waiting = self._waiting.get(stream)
+        if waiting is not None and not waiting.done:
+            waiting.settle(error=DeadlineExceeded(f"{self._name} did not answer in time"))
 
     def _take(self, stream: int, kind: int, flags: int, data: bytes) -> None:
         if kind != _RESPONSE or stream % 2 != 1 or stream >= self._next:

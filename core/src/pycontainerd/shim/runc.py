@@ -12,7 +12,7 @@ from .messages import GENERIC_OPTIONS, RUNC_OPTIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
     from typing import Any
 
     from .reaper import Reaper
@@ -223,9 +223,12 @@ class RuncRuntime:
         except (ValueError, TypeError) as exc:
             raise Internal(f"{self._binary} ps of {self._id} printed no list of pids: {text[:100]!r}") from exc
 
-    async def _run(self, verb: str, *arguments: str, streams: Streams = _NO_STREAMS, log: str = "") -> None:
+    def _run(
+        self, verb: str, *arguments: str, streams: Streams = _NO_STREAMS, log: str = ""
+    ) -> Coroutine[Any, Any, None]:
+        """Start it; the rest is to wait for its end."""
         log = log or self._log
-        await self._finish(verb, self._start(verb, arguments, streams, log), log)
+        return self._finish(verb, self._start(verb, arguments, streams, log), log)
 
     def _start(self, verb: str, arguments: Sequence[str], streams: Streams, log: str) -> tuple[loop.Future, int]:
         command = [self._binary, "--root", self._root, "--log", log, "--log-format", "json"]

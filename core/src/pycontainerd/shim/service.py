@@ -44,17 +44,13 @@ class TaskService:
     async def state(self, request: Fields) -> Fields:
         container = self._shim.container(request["id"])
         process = container.process(request["exec_id"])
-        stdio = process.stdio
         response = {
             "id": process.exec_id or container.id,
             "bundle": container.bundle,
             "pid": process.pid,
             "status": _status(process),
-            "stdin": stdio.stdin,
-            "stdout": stdio.stdout,
-            "stderr": stdio.stderr,
-            "terminal": stdio.terminal,
             "exec_id": process.exec_id,
+            **process.stdio.fields(),
         }
         return _with_exit(response, process)
 
@@ -104,7 +100,7 @@ class TaskService:
 
     async def wait(self, request: Fields) -> Fields:
         process = self._shim.container(request["id"]).process(request["exec_id"])
-        await process.finished.wait()
+        await process.finished
         return _with_exit({}, process)
 
     async def update(self, request: Fields) -> Fields:
@@ -132,8 +128,8 @@ class TaskService:
         return {"shim_pid": os.getpid(), "task_pid": pid, "version": __version__}
 
     async def shutdown(self, request: Fields) -> Fields:
-        if not self._shim.containers:
-            self._shim.stopping.set()
+        if not self._shim.containers and not self._shim.stopping.done:
+            self._shim.stopping.settle()
         return _NOTHING
 
 

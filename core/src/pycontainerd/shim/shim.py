@@ -23,6 +23,7 @@ from .stdio import ProcessIO, Stdio
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from .driver import Driver
@@ -37,7 +38,7 @@ class Shim:
 
     def __init__(self, publisher: Publisher) -> None:
         self.containers: dict[str, Container] = {}
-        self.stopping = loop.Event()
+        self.stopping = loop.Future()
         self.reaper = Reaper(self._child_ended)
         self._publisher = publisher
         self._creating: set[str] = set()
@@ -129,55 +130,75 @@ class Shim:
     async def create(self, request: dict[str, Any]) -> int:
         """Make a container; its pid. When this fails, nothing is left of it."""
         id = request["id"]  # noqa: A001
+        self._check_new(request)
+        self._creating.add(id)
+        self._starts += 1
+        try:
+            container = self._make(request)
+            init = container.init
+            try:
+                await container.runtime.create(await init.io.prepare(), init.pid_file)
+                init.read_pid()
+                await init.io.connect()
+            except BaseException:
+                await init.io.abandon()
+                await self._undo(container)
+                raise
+            self._created(container, request["rootfs"])
+            return init.pid
+        finally:
+            self._claimed()
+            self._creating.discard(id)
+
+    def _check_new(self, request: dict[str, Any]) -> None:
+        id = request["id"]  # noqa: A001
         validate_identifier(id, "container id")
         if request["checkpoint"]:
             raise InvalidArgument(f"cannot restore {id!r} from a checkpoint: this shim does not do that")
         if id in self.containers or id in self._creating:
             raise AlreadyExists(f"the shim has a container {id!r} already")
         check_bundle(request["bundle"])
-        self._creating.add(id)
-        self._starts += 1
-        try:
-            return await self._create(request)
-        finally:
-            self._claimed()
-            self._creating.discard(id)
 
-    async def _create(self, request: dict[str, Any]) -> int:
-        id, bundle, rootfs, given = request["id"], request["bundle"], request["rootfs"], request["options"]  # noqa: A001
+    def _make(self, request: dict[str, Any]) -> Container:
+        """A container, and its root mounted, before the runtime knows of it."""
+        id, bundle, given = request["id"], request["bundle"], request["options"]  # noqa: A001
         options = (given["type_url"], given["value"]) if given else ("", b"")
         runtime = self.driver.runtime(self.reaper, namespace=self.namespace, id=id, bundle=bundle, options=options)
         container = Container(id, bundle, runtime)
-        remember_options(bundle, *options)
-        cgroup.join(runtime.shim_cgroup)
-        if rootfs:
-            container.rootfs = mount_rootfs(rootfs, bundle)
-        try:
-            container.init = init = await self._create_init(container, stdio_of(request))
-        except BaseException:
-            await self._undo(container)
-            raise
-        self.containers[id] = container
-        io = {name: request[name] for name in ("stdin", "stdout", "stderr", "terminal")}
-        self._publisher.publish(
-            "/tasks/create", messages.TASK_CREATE, container_id=id, bundle=bundle, rootfs=rootfs, io=io, pid=init.pid
-        )
-        self._watch(container)
-        self._claim(init)
-        return init.pid
+        stdio = stdio_of(request)
+        container.init = Process(container, "", stdio, self._io(container, stdio, id))
+        if options[0]:
+            remember_options(bundle, *options)
+        if runtime.shim_cgroup:
+            cgroup.join(runtime.shim_cgroup)
+        if request["rootfs"]:
+            container.rootfs = mount_rootfs(request["rootfs"], bundle)
+        return container
 
-    async def _create_init(self, container: Container, stdio: Stdio) -> Process:
-        runtime = container.runtime
-        init = Process(container, "", stdio, self._io(container, stdio, container.id))
-        streams = await init.io.prepare()
+    def _created(self, container: Container, rootfs: Sequence[dict[str, Any]]) -> None:
+        """From now on it is known, and told of."""
+        init = container.init
+        self.containers[container.id] = container
+        self._publisher.publish(
+            "/tasks/create",
+            messages.TASK_CREATE,
+            container_id=container.id,
+            bundle=container.bundle,
+            rootfs=rootfs,
+            io=init.stdio.fields(),
+            pid=init.pid,
+        )
         try:
-            await runtime.create(streams, init.pid_file)
-            init.read_pid()
-            await init.io.connect()
-        except BaseException:
-            await init.io.abandon()
-            raise
-        return init
+            watcher = oom.watch(init.pid, self._ran_out_of_memory, container.id)
+        except OSError as exc:
+            log.warning(f"cannot watch container {container.id} for running out of memory: {exc}")
+        else:
+            if watcher is not None:
+                self._watchers[container.id] = watcher
+        self._claim(init)
+
+    def _ran_out_of_memory(self, id: str) -> None:  # noqa: A002
+        self._publisher.publish("/tasks/oom", messages.TASK_OOM, container_id=id)
 
     def _io(self, container: Container, stdio: Stdio, id: str) -> ProcessIO:  # noqa: A002
         owner = (container.runtime.io_uid, container.runtime.io_gid)
@@ -194,18 +215,6 @@ class Shim:
         except ContainerdError as exc:
             log.warning(f"cannot unmount the root of {container.id} after a failed create: {exc}")
         files.unlink(f"{container.bundle}/init.pid")
-
-    def _watch(self, container: Container) -> None:
-        try:
-            found = oom.watch(
-                container.init.pid,
-                lambda: self._publisher.publish("/tasks/oom", messages.TASK_OOM, container_id=container.id),
-            )
-        except OSError as exc:
-            log.warning(f"cannot watch container {container.id} for running out of memory: {exc}")
-            return
-        if found is not None:
-            self._watchers[container.id] = found
 
     async def start(self, id: str, exec_id: str) -> int:  # noqa: A002
         """Start what was created or added."""
@@ -351,7 +360,7 @@ class Shim:
             await process.io.drain()
         await container.runtime.delete()
         if init.exit is None:  # created, never started: the runtime has just killed it
-            await init.finished.wait()
+            await init.finished
         await init.io.abandon()
         if container.rootfs:
             unmount_recursive(container.rootfs)

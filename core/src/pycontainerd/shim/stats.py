@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
-    from .cgroup import Cgroup
     from .wire import Message
 
     Fields = dict[str, Any]
@@ -45,11 +44,11 @@ _V1_BLKIO = {
 }
 
 
-def read(cgroup: Cgroup) -> tuple[Message, Fields]:
-    """The metrics of ``cgroup``: the type of message, and its fields."""
-    if cgroup.unified:
-        return metrics.V2, _unified(cgroup.unified)
-    return metrics.V1, _by_controller(cgroup.controllers)
+def read(directories: Mapping[str, str]) -> tuple[Message, Fields]:
+    """The metrics of a cgroup (see `cgroup.of`): the type of message, and its fields."""
+    if "unified" in directories:
+        return metrics.V2, _unified(directories["unified"])
+    return metrics.V1, _by_controller(directories)
 
 
 def text_of(directory: str, name: str) -> str:

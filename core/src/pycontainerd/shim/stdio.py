@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _DRAIN = 10.0  # seconds for output to be taken after the end of a process
 _QUIET = 1.0  # of them, while nothing comes: who still holds the pipe is not the process
 _END_OF_INPUT = b"\x04"
+_LOGGERS = ("binary", "binary-v2")
 
 
 class Stdio:
@@ -38,6 +39,10 @@ class Stdio:
         self.stdout = stdout
         self.stderr = stderr
         self.terminal = terminal
+
+    def fields(self) -> dict[str, str | bool]:
+        """As events and states have them."""
+        return {"stdin": self.stdin, "stdout": self.stdout, "stderr": self.stderr, "terminal": self.terminal}
 
 
 class ProcessIO:
@@ -72,7 +77,18 @@ class ProcessIO:
 
                 self._socket = ConsoleSocket()
                 return Streams({}, self._socket.path)
-            await self._open()
+            if self._stdio.stdin:
+                reader, self._input_writer = _open_input(self._stdio.stdin)
+                self._input = (reader, self._pipe(0))
+            scheme, target = _split(self._stdio.stdout)
+            if scheme in _LOGGERS:
+                await self._open_logger(scheme, target)
+            else:
+                # Both streams go into the one file: `file` knows no second one.
+                if self._stdio.stdout:
+                    self._open_output(1, self._stdio.stdout)
+                if self._stdio.stderr:
+                    self._open_output(2, self._stdio.stdout if scheme == "file" else self._stdio.stderr)
             return Streams(self._given.copy())
         except OSError as exc:
             await self.abandon()
@@ -81,20 +97,10 @@ class ProcessIO:
             await self.abandon()
             raise
 
-    async def _open(self) -> None:
-        if self._stdio.stdin:
-            reader, self._input_writer = _open_input(self._stdio.stdin)
-            self._input = (reader, self._pipe(0))
-        scheme, target = _split(self._stdio.stdout)
-        if scheme in ("binary", "binary-v2"):
-            await self._open_logger(scheme, target)
-            return
-        for number, target in ((1, self._stdio.stdout), (2, self._stdio.stderr)):
-            if target:
-                # Both streams go into the one file: `file` knows no second one.
-                sink, fifo = _open_sink(self._stdio.stdout if scheme == "file" else target)
-                self._sources.append((-1, sink, fifo))
-                self._sources[-1] = (self._pipe(number), sink, fifo)
+    def _open_output(self, number: int, target: str) -> None:
+        sink, fifo = _open_sink(target)
+        self._sources.append((-1, sink, fifo))
+        self._sources[-1] = (self._pipe(number), sink, fifo)
 
     def _pipe(self, number: int) -> int:
         """A pipe for a stream of the process: the end that stays here, non-blocking."""
@@ -130,7 +136,8 @@ class ProcessIO:
             self._socket.close()
             self._socket = None
         sources, self._sources = self._sources, []
-        self._outputs += [Pump(source, sink, splice=fifo) for source, sink, fifo in sources]
+        for source, sink, fifo in sources:
+            self._outputs.append(Pump(source, sink, splice=fifo))
         if self._input is not None:
             self._stdin = Pump(*self._input)
             self._input = None
@@ -141,7 +148,7 @@ class ProcessIO:
         if self._size is not None:
             self.resize(*self._size)
         scheme, target = _split(self._stdio.stdout)
-        if scheme in ("binary", "binary-v2"):
+        if scheme in _LOGGERS:
             await self._open_logger(scheme, target)
             sink = self._given.pop(1)
             os.close(self._given.pop(2))

@@ -110,7 +110,7 @@ def mount_all(mounts: Sequence[Mount], target: str) -> None:
 
 def mount_one(mount: Mount, target: str) -> None:
     """Mount one; see `mount_all`."""
-    what = f"mount {mount.type} {mount.source!r} at {os.path.join(target, mount.target)!r}"
+    what = f"mount {mount.type} {mount.source!r} at {f'{target}/{mount.target}'.rstrip('/')!r}"
     if mount.type.startswith(("fuse.", "fuse3.")):
         raise NotImplemented(f"{what}: mount helpers for FUSE are not supported")
     plan = parse_options(mount.options)

@@ -73,6 +73,10 @@ setup-test:
 bench: setup-test venv bytecode ## Measure against the Go containerd, paired in one run
 	@$(PY) benchmarks/run.py
 
+.PHONY: dist
+dist: venv ## Build the wheels of all packages and the manual pages into dist/
+	@rm -rf dist && $(UV) build --quiet --all-packages --wheel --out-dir dist && $(PY) packaging/man.py dist/man && ls dist dist/man
+
 .PHONY: docs
 docs: venv ## Draw the generated parts of the docs anew
 	@$(PY) docs/generate.py

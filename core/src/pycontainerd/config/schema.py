@@ -35,7 +35,7 @@ def of_class(config: type[Any]) -> dict[str, Any]:
     attrs.resolve_types(config)
     try:
         defaults = table(config())
-    except TypeError:  # some of its keys must be given
+    except Exception:  # some of its keys must be given, or not all may be left out
         defaults = {}
     properties = {}
     for field in attrs.fields(config):

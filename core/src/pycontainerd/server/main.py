@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the daemon until it is told to stop, or a subcommand; returns the exit status."""
-    options = _parse(argv)
+    options = parser().parse_args(argv)
     if options.command:
         return _command(options)
     from .startup import Startup
@@ -50,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return Process(*daemon_args).run()
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def parser() -> argparse.ArgumentParser:
+    """The options of the command line."""
     from pycontainerd import API_VERSION
 
     parser = argparse.ArgumentParser(
@@ -78,7 +79,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("-v", "--version", action="version", version=f"containerd {API_VERSION}")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="[COMMAND]", help="config or fsck")
-    return parser.parse_args(argv)
+    return parser
 
 
 def _command(options: argparse.Namespace) -> int:

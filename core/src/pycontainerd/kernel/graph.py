@@ -39,6 +39,7 @@ class Graph:
         return TopologicalSorter({**self.direct, **self.groups})
 
     def is_plugin(self, name: str) -> bool:
+        """Whether ``name``, which `sorter` gave, is a plugin and not a group."""
         return name not in self.groups
 
 

@@ -51,7 +51,7 @@ def test_the_version_is_printed(capsys):
 
 def test_a_bootstrap_message_is_told_from_the_options_of_older_daemons():
     message = BootstrapParams(instance_id="box", containerd_ttrpc_address="/run/t.sock")
-    assert bootstrap(message.SerializeToString(), "box").containerd_ttrpc_address == "/run/t.sock"
+    assert bootstrap(message.SerializeToString(), "box")["containerd_ttrpc_address"] == "/run/t.sock"
     assert bootstrap(b"", "box") is None
     assert bootstrap(b"\xff\xff", "box") is None
     assert bootstrap(b"\n\x12containerd.runc.v1.Options", "box") is None

@@ -23,6 +23,8 @@ for _module in (
     "api.types.runtimeoptions.v1.api_pb2",
     "api.cgroups.v1.metrics_pb2",
     "api.cgroups.v2.metrics_pb2",
+    "api.runtime.bootstrap.v1.bootstrap_pb2",
+    "api.types.introspection_pb2",
     "ttrpc.ttrpc_pb2",
 ):
     importlib.import_module(f"pycontainerd.{_module}")

@@ -14,20 +14,18 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
-
-import attrs
-from google.protobuf.message import DecodeError
 
 from pycontainerd import __version__
 from pycontainerd.contracts.errors import ContainerdError, InvalidArgument, Unavailable
-from pycontainerd.contracts.service import validate_identifier
+from pycontainerd.contracts.identifiers import validate_identifier
 
+from .messages import BOOTSTRAP_PARAMS, BOOTSTRAP_RESULT, RUNTIME_INFO
+from .protocol import Order
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pycontainerd.api.runtime.bootstrap.v1.bootstrap_pb2 import BootstrapParams
-
-    from .protocol import Order
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
 DEFAULT_DRIVER = "pycontainerd_runtime_runc.driver:driver"
 DRIVER_VARIABLE = "PYCONTAINERD_DRIVER"
@@ -40,13 +38,13 @@ _MAX_INPUT = 10 << 20
 _MAX_SPEC = 16 << 20
 
 
-@attrs.frozen
 class Arguments:
     """A parsed command line. ``switches`` are those that are on."""
 
-    action: str
-    values: Mapping[str, str]
-    switches: frozenset[str]
+    def __init__(self, action: str, values: Mapping[str, str], switches: frozenset[str]) -> None:
+        self.action = action
+        self.values = values
+        self.switches = switches
 
     def value(self, name: str) -> str:
         return self.values.get(name, "")
@@ -117,9 +115,7 @@ def _driver() -> str:
 
 
 def _info() -> bytes:
-    from pycontainerd.api.types.introspection_pb2 import RuntimeInfo, RuntimeVersion
-
-    return RuntimeInfo(name="io.containerd.runc.v2", version=RuntimeVersion(version=__version__)).SerializeToString()
+    return RUNTIME_INFO.encode({"name": "io.containerd.runc.v2", "version": {"version": __version__}})
 
 
 def start(arguments: Arguments) -> bytes:
@@ -127,39 +123,33 @@ def start(arguments: Arguments) -> bytes:
 
     :raises Unavailable: it cannot listen.
     """
-    from pycontainerd.api.runtime.bootstrap.v1.bootstrap_pb2 import BootstrapResult
-
-    from .protocol import Order
-
     namespace, id = arguments.value("namespace"), arguments.value("id")  # noqa: A001
     params = bootstrap(sys.stdin.buffer.read(_MAX_INPUT), id)
-    directory = (params.socket_dir if params else "") or _SOCKETS
+    directory = (params["socket_dir"] if params else "") or _SOCKETS
     bundle = arguments.value("bundle") or os.getcwd()
     path = socket_path(directory, arguments.value("address"), namespace, group(bundle) or id)
     address = f"unix://{path}"
     if not _answers(path):
-        publish = (params.containerd_ttrpc_address if params else "") or os.environ.get("TTRPC_ADDRESS", "")
+        publish = (params["containerd_ttrpc_address"] if params else "") or os.environ.get("TTRPC_ADDRESS", "")
         debug = "debug" if "debug" in arguments.switches else ""
         _leave_behind(Order(namespace, id, bundle, publish, path, _driver(), debug))
     with open(os.path.join(bundle, "address"), "w", encoding="utf-8") as file:
         file.write(address)
     if params is not None:
-        return BootstrapResult(version=3, address=address, protocol="ttrpc").SerializeToString()
+        return BOOTSTRAP_RESULT.encode({"version": 3, "address": address, "protocol": "ttrpc"})
     if os.environ.get("MAX_SHIM_VERSION", "") in ("", "2"):
         return address.encode()  # every containerd takes it, 1.6 nothing else
     return json.dumps({"version": 3, "address": address, "protocol": "ttrpc"}).encode()
 
 
-def bootstrap(data: bytes, id: str) -> BootstrapParams | None:  # noqa: A002
+def bootstrap(data: bytes, id: str) -> dict[str, Any] | None:  # noqa: A002
     """The bootstrap message of containerd 2.3 and later; None for what older ones send (the options of the runtime)."""
-    from pycontainerd.api.runtime.bootstrap.v1.bootstrap_pb2 import BootstrapParams
-
     try:
-        params = BootstrapParams.FromString(data)
-    except DecodeError:
+        params = BOOTSTRAP_PARAMS.decode(data)
+    except ValueError:
         return None
     # Any message parses as many others; only this one repeats the id.
-    return params if params.instance_id == id else None
+    return params if params["instance_id"] == id else None
 
 
 def group(bundle: str) -> str:

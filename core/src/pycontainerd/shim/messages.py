@@ -156,6 +156,20 @@ GENERIC_OPTIONS = Message(
     "runtimeoptions.v1.Options", type_url=(1, TEXT), config_path=(2, TEXT), config_body=(3, BYTES)
 )  # fmt: skip
 
+# -- the executable ---------------------------------------------------------------------------------------------------
+
+BOOTSTRAP_PARAMS = Message(
+    "containerd.runtime.bootstrap.v1.BootstrapParams",
+    instance_id=(1, TEXT),
+    containerd_ttrpc_address=(5, TEXT),
+    socket_dir=(9, TEXT),
+)
+BOOTSTRAP_RESULT = Message(
+    "containerd.runtime.bootstrap.v1.BootstrapResult", version=(1, NUMBER), address=(2, TEXT), protocol=(3, TEXT)
+)
+_RUNTIME_VERSION = Message("containerd.types.RuntimeVersion", version=(1, TEXT))
+RUNTIME_INFO = Message("containerd.types.RuntimeInfo", name=(1, TEXT), version=(2, _RUNTIME_VERSION))
+
 
 def stamp(nanoseconds: int) -> dict[str, Any]:
     """A time since 1970 on the wire."""

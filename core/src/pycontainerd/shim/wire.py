@@ -26,7 +26,7 @@ class Message:
 
     __slots__ = ("_by_number", "defaults", "fields", "name")
 
-    def __init__(self, name: str, **fields: tuple[int, Kind]) -> None:
+    def __init__(self, name: str, /, **fields: tuple[int, Kind]) -> None:
         self.name = name
         self.fields = fields
         self.defaults: dict[str, Any] = {}

@@ -31,12 +31,13 @@ def test_a_new_package_passes_its_tests_as_it_stands(clean_venv, tmp_path, kind)
         clean_venv.packages("pip", "uninstall", "-q", "--python", clean_venv.python, package.name)
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
-def test_what_is_written_is_formatted_sorted_and_typed(tmp_path, kind):
-    package = create(kind, "my-own", str(tmp_path))
-    for command in (["format", "--check"], ["check", "--extend-select", "B,C4,I,RUF,SIM,UP"]):
-        check(sys.executable, "-m", "ruff", *command, "--no-cache", package, cwd=package)
-    check(sys.executable, "-m", "mypy", "--strict", "--cache-dir", f"{tmp_path}/cache", f"{package}/src", cwd=package)
+def test_what_is_written_is_formatted_sorted_and_typed(tmp_path):
+    packages = [create(kind, "my-own", str(tmp_path)) for kind in sorted(KINDS)]
+    for package in packages:
+        for command in (["format", "--check"], ["check", "--extend-select", "B,C4,I,RUF,SIM,UP"]):
+            check(sys.executable, "-m", "ruff", *command, "--no-cache", package, cwd=package)
+    sources = [f"{package}/src" for package in packages]
+    check(sys.executable, "-m", "mypy", "--strict", "--cache-dir", f"{tmp_path}/cache", *sources, cwd=tmp_path)
 
 
 def check(*command, cwd):

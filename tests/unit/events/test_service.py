@@ -24,6 +24,7 @@ from pycontainerd.events.service import (
     envelope_message,
     envelope_record,
     event_message,
+    opened,
 )
 
 CALL = Call({"containerd-namespace": "default"})
@@ -60,6 +61,20 @@ def test_every_event_becomes_the_message_of_its_name_with_every_field(kind):
         )
     )
     assert type(empty) is type(message)
+
+
+@pytest.mark.parametrize("kind", list(records.TOPICS), ids=lambda kind: kind.__name__)
+def test_every_encoded_event_is_opened_to_the_record_it_was_made_of(kind):
+    record = sample(kind)
+    encoded = envelope_message(records.Envelope(WHEN, "default", "/a/b", record))
+    opening = opened(envelope_record(encoded)).event
+    if isinstance(opening, records.TaskCreate):
+        opening = attrs.evolve(
+            opening, rootfs=[attrs.evolve(one, options=tuple(one.options)) for one in opening.rootfs]
+        )
+        record = attrs.evolve(record, rootfs=list(record.rootfs))
+    assert opening == record
+    assert type(opening) is kind
 
 
 @pytest.mark.parametrize(

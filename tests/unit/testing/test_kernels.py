@@ -46,4 +46,4 @@ def test_stores_are_empty_and_work(namespaced_content, snapshot_records):
     writer.write(b"x")
     writer.commit(1, digests.of(b"x"), {"k": "v"})
     assert namespaced_content.info(digests.of(b"x")).labels["k"] == "v"
-    assert list(snapshot_records.walk()) == []
+    assert list(snapshot_records.walk(())) == []

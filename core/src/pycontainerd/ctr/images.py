@@ -206,4 +206,4 @@ def usage(snapshotter: str, output: str, name: str) -> None:
     print_rows(("KEY", "SIZE", "INODES"), rows, records=found, output=output)
 
 
-from . import images_transfer  # noqa: E402, F401 - registers its commands in this group
+from . import images_transfer, images_verify  # noqa: E402, F401 - they register their commands in this group

@@ -66,8 +66,11 @@ def test_a_late_snapshotter_binds_when_its_socket_appears(late, process) -> None
     ctr("snapshots", "--snapshotter", "remote", "prepare", "a")
     assert "a" in ctr("snapshots", "--snapshotter", "remote", "ls")
     assert ["Prepare", ctr.namespace, "-"] in process.calls()
+    assert "it answers" in ctr("plugins", "ls", "-d", "id==remote")
     process.kill()
-    assert "nobody listens" in ctr("snapshots", "--snapshotter", "remote", "mounts", "/x", "a", check=False)
+    for _ in range(4):
+        assert "nobody listens" in ctr("snapshots", "--snapshotter", "remote", "mounts", "/x", "a", check=False)
+    assert "it does not answer since 20" in ctr("plugins", "ls", "-d", "id==remote")
 
 
 def test_a_snapshotter_that_hangs_holds_up_nobody_else(late, process) -> None:

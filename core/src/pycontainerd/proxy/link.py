@@ -64,10 +64,22 @@ def headers(scope: Scope | None) -> Headers:
 
 
 class Link:
-    """The connection of one plugin to the unix socket ``address`` (a path, or ``unix://`` and a path). Thread-safe."""
+    """The connection of one plugin to the unix socket ``address`` (a path, or ``unix://`` and a path). Thread-safe.
 
-    def __init__(self, plugin: str, address: str, *, limits: Limits | None = None, calls: Calls | None = None) -> None:
+    ``tell`` gets a sentence about the other side when it stops answering, and when it answers again.
+    """
+
+    def __init__(
+        self,
+        plugin: str,
+        address: str,
+        *,
+        limits: Limits | None = None,
+        calls: Calls | None = None,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.plugin = plugin
+        self._tell = tell
         self.address = os.path.abspath(address.removeprefix("unix://"))
         self.limits = limits or Limits()
         self._calls = calls or Calls()
@@ -96,9 +108,11 @@ class Link:
         """
         if problem := self._unreachable():
             raise Unavailable(problem)
+        ready = grpc.channel_ready_future(self._channel)
         try:
-            grpc.channel_ready_future(self._channel).result(self.limits.connect)
+            ready.result(self.limits.connect)
         except grpc.FutureTimeoutError:
+            ready.cancel()  # else a thread goes on looking
             raise Unavailable(
                 f"{self.address} takes connections, but no gRPC server answered within {self.limits.connect:g} s"
             ) from None
@@ -187,7 +201,8 @@ class Link:
     def _ended(self, ticket: Ticket, exc: grpc.RpcError, entry: Entry, deadline: float) -> ContainerdError:
         """The error for a call that did not succeed; the breaker is told whether the other side is to blame."""
         code, details = exc.code(), exc.details() or ""
-        late = code is grpc.StatusCode.DEADLINE_EXCEEDED and _left(entry) <= 0
+        # An early answer of that kind is the other side's; grpc's clock may be ahead of ours a little.
+        late = code is grpc.StatusCode.DEADLINE_EXCEEDED and _left(entry) < 0.1
         if late or entry.cancelled:
             said = f"{entry.call} at {self.address} was not answered within {deadline:g} s"
             self._failed(ticket, said)
@@ -206,6 +221,7 @@ class Link:
             self._breaker.succeeded(ticket)
             closed = before is not self._breaker.state
         if closed:
+            self._tell("it answers")
             log.info("a plugin answers again", extra={"fields": self._fields()})
 
     def _failed(self, ticket: Ticket, error: str) -> None:
@@ -214,6 +230,7 @@ class Link:
             self._breaker.failed(ticket, time.monotonic(), error)
             opened = opened and self._breaker.state is State.OPEN
         if opened:
+            self._tell(f"it does not answer since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}: {error}")
             fields = {**self._fields(), "error": error}
             log.warning("a plugin does not answer: its calls fail at once until it does", extra={"fields": fields})
 

@@ -70,12 +70,18 @@ def _start(proxy: Proxy, config: ProxyPlugin, deadlines: Mapping[str, float], ct
     ctx.capabilities.extend(config.capabilities)
     defaults, make = _kind(proxy, config)
     limits = Limits({**defaults, **deadlines}, deadlines.get("connect", CONNECT), config.max_calls)
-    link = Link(proxy.uri, config.address, limits=limits, calls=_CALLS)
+
+    def tell(sentence: str) -> None:
+        ctx.exports["connection"] = sentence  # the report shows what is in there now
+
+    tell("it was never reached")
+    link = Link(proxy.uri, config.address, limits=limits, calls=_CALLS, tell=tell)
     try:
         link.connect()
     except Unavailable as exc:
         link.close()
         raise Later(str(exc), hint=f"start what serves it; {proxy.where} names it") from exc
+    tell("it answers")
     return make(link)
 
 

@@ -311,6 +311,16 @@ def test_a_snapshotter_that_knows_better_is_asked(world: World, tmp_path: Path) 
     assert gone == ["pool/7"]
 
 
+def test_nothing_is_taken_for_gone_where_the_snapshotter_cannot_know(world: World, tmp_path: Path) -> None:
+    def unmounted(root: str) -> list[Holding]:
+        raise FailedPrecondition(f"{root} is not mounted")
+
+    places = [Place(place.name, place.root, unmounted) for place in world.site.places]
+    found = check(attrs.evolve(world.site, places=[*places, Place("unused", str(tmp_path), unmounted)])).found
+    assert {finding.kind for finding in found} <= {"not-compared"}
+    assert "unused" not in {finding.subject for finding in found}
+
+
 def test_where_nobody_can_say_that_is_said(world: World, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "pool.img").write_text("x")

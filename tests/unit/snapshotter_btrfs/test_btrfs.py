@@ -17,7 +17,7 @@ from pycontainerd.metadata.database import SqliteDatabase
 from pycontainerd.snapshots.records import RecordStore
 from pycontainerd.sys.mount import mounted
 from pycontainerd.testing.filesystems import loop, run
-from pycontainerd_snapshotter_btrfs import place, subvolumes
+from pycontainerd_snapshotter_btrfs import place, plugin, subvolumes
 from pycontainerd_snapshotter_btrfs.snapshotter import BtrfsSnapshotter
 
 pytestmark = pytest.mark.root
@@ -208,7 +208,8 @@ def test_a_parent_whose_subvolume_is_gone_is_said(root, start):
 
 def test_another_file_system_is_skipped_with_what_would_help(tmp_path):
     with pytest.raises(Skip, match=r"need a btrfs \(mount one there, or set root_path"):
-        place.check(str(tmp_path))
+        place.check(str(tmp_path / "not" / "made"))
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_subvolume_with_automatic_snapshots_is_refused_with_what_would_help(btrfs):
@@ -220,3 +221,19 @@ def test_a_subvolume_with_automatic_snapshots_is_refused_with_what_would_help(bt
         place.check(f"{top}/lib/containerd")
     subvolumes.create(f"{top}/lib/own", 0o700)
     assert place.check(f"{top}/lib/own").startswith("/dev/")
+
+
+def test_what_is_on_disk_is_told_while_no_daemon_runs(root, start, tmp_path):
+    snapshotter = start()
+    snapshotter.prepare("a")
+    snapshotter.commit("c", "a")
+    subvolumes.create(f"{root}/active/rm.7", 0o700)
+    found = {holding.path: holding for holding in plugin.holdings(root)}
+    assert {path: (one.number, one.leftover) for path, one in found.items()} == {
+        f"{root}/snapshots/1": (1, False),
+        f"{root}/active/rm.7": (7, True),
+    }
+    found[f"{root}/active/rm.7"].delete()
+    assert shape(root)["active"] == []
+    with pytest.raises(FailedPrecondition, match="not mounted"):
+        list(plugin.holdings(str(tmp_path)))

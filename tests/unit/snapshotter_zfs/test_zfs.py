@@ -16,7 +16,7 @@ from pycontainerd.metadata.database import SqliteDatabase
 from pycontainerd.snapshots.records import RecordStore
 from pycontainerd.testing import zfs as testing
 from pycontainerd.testing.filesystems import run
-from pycontainerd_snapshotter_zfs import place
+from pycontainerd_snapshotter_zfs import place, plugin
 from pycontainerd_snapshotter_zfs.command import zfs
 from pycontainerd_snapshotter_zfs.datasets import STATE, Datasets
 from pycontainerd_snapshotter_zfs.snapshotter import ZfsSnapshotter
@@ -240,3 +240,20 @@ def test_a_directory_that_is_no_mount_point_of_a_dataset_is_skipped_with_what_wo
         Path(directory).mkdir(exist_ok=True)
         with pytest.raises(Skip, match=rf"zfs create -o mountpoint={directory} POOL/containerd"):
             place.check(directory)
+
+
+def test_what_is_on_disk_is_told_while_no_daemon_runs(pool, tmp_path, database):
+    snapshotter = ZfsSnapshotter(pool.dataset, RecordStore(database).records("zfs"))
+    snapshotter.prepare("a")
+    run("zfs", "create", "-o", "mountpoint=none", "-o", f"{STATE}=rm", f"{pool.dataset}/7")
+    found = {holding.number: holding for holding in plugin.holdings(pool.root)}
+    assert {number: (one.path, one.leftover) for number, one in found.items()} == {
+        1: (f"{pool.dataset}/1", False),
+        7: (f"{pool.dataset}/7", True),
+    }
+    found[7].delete()
+    assert [holding.number for holding in plugin.holdings(pool.root)] == [1]
+    snapshotter.remove("a")
+    snapshotter.cleanup()
+    with pytest.raises(FailedPrecondition, match="no zfs dataset"):
+        list(plugin.holdings(str(tmp_path)))

@@ -125,8 +125,9 @@ class Holding:
     more than a directory.
 
     The plugin module of a snapshotter package may have a function ``holdings(root: str) -> Iterable[Holding]`` beside its
-    registration. It is called while no daemon runs and changes nothing. Without it, directories by number in ``snapshots``,
-    ``active`` and ``view`` below the root are taken for the trees.
+    registration. It is called while no daemon runs and changes nothing. It raises a `ContainerdError` where it cannot know, such
+    as when a file system is not mounted. Without it, directories by number in ``snapshots``, ``active`` and ``view`` below the
+    root are taken for the trees.
     """
 
     number: int

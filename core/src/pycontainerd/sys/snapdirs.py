@@ -81,6 +81,15 @@ def make_directory(path: str, mode: int) -> None:
     os.chmod(path, mode)
 
 
+def numbered(names: Iterable[str]) -> Iterator[tuple[int, str, bool]]:
+    """Of ``names`` those of trees: the number, the name, and whether it was set aside."""
+    for name in names:
+        if name.isdecimal():
+            yield int(name), name, False
+        elif match := _ASIDE.match(name):
+            yield int(match[1]), name, True
+
+
 class SnapshotDirs:
     """Makes, finds and removes them. Thread-safe. Removed trees are deleted by a thread, or with ``sync`` at once.
 
@@ -141,6 +150,12 @@ class SnapshotDirs:
         else:
             self._delete_later(aside)
 
+    def missing(self) -> list[tuple[int, str]]:
+        """Snapshots that belong here and have no tree, as number and key, parents first."""
+        there = {int(name) for name in self._trees.names() if name.isdecimal()}
+        own, _, recorded = self._owners()
+        return [(number, recorded[number]) for number in sorted(own - there)]
+
     def cleanup(self) -> None:
         """Delete what removals and crashes left behind, now.
 
@@ -183,7 +198,7 @@ class SnapshotDirs:
 
         The order matters: what is listed here and not busy after has been finished, so its record tells the truth.
         """
-        found = {name: int(match[1]) for name in names if (match := _ASIDE.match(name))}
+        found = {name: number for number, name, aside in numbered(names) if aside}
         plain = [name for name in names if name.isdecimal()] if self._kinds != _ANY else []
         if not found and not plain:
             return []

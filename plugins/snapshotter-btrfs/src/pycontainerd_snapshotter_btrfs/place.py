@@ -12,23 +12,24 @@ from . import subvolumes
 
 
 def check(root: str) -> str:
-    """What the file system of the directory ``root`` is mounted from.
+    """What the file system of the directory ``root``, which is made, is mounted from.
 
     :raises Skip: it is no btrfs, subvolumes cannot be made there, or something takes snapshots of all that is there.
     """
-    mount = _mount_of(root)
+    mount = mount_of(root)
     if mount.fstype != "btrfs":
         raise Skip(
             f"{root} is on {mount.fstype}, and btrfs snapshots need a btrfs",
             hint="mount one there, or set root_path of io.containerd.snapshotter.v1.btrfs to a directory on one",
         )
+    os.makedirs(root, mode=0o700, exist_ok=True)
     _check_use(root)
     _check_automatic(root, mount.point)
     return mount.source
 
 
-def _mount_of(root: str) -> MountInfo:
-    """The mount that ``root`` is in: of those on its path the deepest, of those on one point the last."""
+def mount_of(root: str) -> MountInfo:
+    """The mount that ``root`` is in, or would be: of those on its path the deepest, of those on one point the last."""
     path = os.path.realpath(root)
     found = [mount for mount in read_mountinfo() if os.path.commonpath((path, mount.point)) == mount.point]
     return max(reversed(found), key=lambda mount: len(mount.point))

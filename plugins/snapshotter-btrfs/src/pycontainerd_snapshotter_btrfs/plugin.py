@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import attrs
 
+from pycontainerd.contracts.snapshots import Holding
 from pycontainerd.kernel import Context, Registration
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ def _init(ctx: Context[Config]) -> BtrfsSnapshotter:
     from .snapshotter import BtrfsSnapshotter
 
     root = ctx.config.root_path or ctx.root
-    os.makedirs(root, mode=0o700, exist_ok=True)
     device = place.check(root)
     ctx.exports["root"] = root
     return BtrfsSnapshotter(root, device, ctx.single("io.containerd.snapshot-records.v1").records("btrfs"))
@@ -33,6 +33,13 @@ def _init(ctx: Context[Config]) -> BtrfsSnapshotter:
 
 def _close(snapshotter: BtrfsSnapshotter) -> None:
     snapshotter.close()
+
+
+def holdings(root: str) -> Iterable[Holding]:
+    """The subvolumes below ``root``; see `contracts.snapshots.Holding`."""
+    from .snapshotter import holdings as found
+
+    return found(root)
 
 
 registration = Registration(

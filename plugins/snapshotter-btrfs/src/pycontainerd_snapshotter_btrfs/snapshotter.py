@@ -7,16 +7,17 @@ snapshot of the active one, with all its data on the disk, and deletes that.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from pycontainerd.contracts.errors import ContainerdError, FailedPrecondition, NotFound, NotImplemented
 from pycontainerd.contracts.quoting import quote
-from pycontainerd.contracts.snapshots import Kind, SnapshotRecord, SnapshotRecords, Usage
+from pycontainerd.contracts.snapshots import Holding, Kind, SnapshotRecord, SnapshotRecords, Usage
 from pycontainerd.contracts.types import EMPTY, Mount
 from pycontainerd.sys.snapbase import RecordedSnapshotter
-from pycontainerd.sys.snapdirs import Folder, SnapshotDirs
+from pycontainerd.sys.snapdirs import Folder, SnapshotDirs, numbered
 
-from . import subvolumes
+from . import place, subvolumes
 
 _FOLDERS = {Kind.ACTIVE: "active", Kind.VIEW: "view", Kind.COMMITTED: "snapshots"}
 
@@ -33,6 +34,7 @@ class BtrfsSnapshotter(RecordedSnapshotter):
             )
             for kind, folder in _FOLDERS.items()
         }
+        self._restore()
 
     def commit(self, name: str, key: str, labels: Mapping[str, str] = EMPTY, *, parent: str = "") -> None:
         record = self._records.get(key)
@@ -72,14 +74,14 @@ class BtrfsSnapshotter(RecordedSnapshotter):
         for folder in self._dirs.values():
             folder.close()
 
-    def _make(self, kind: Kind, key: str, parent: str, labels: Mapping[str, str]) -> SnapshotRecord:
-        planned = self._records.reserve(key, parent)
-        with self._dirs[kind].make(planned.id) as path:
-            if planned.parents:
-                self._snapshot_parent(planned.parents[0], path, kind)
-            else:
-                subvolumes.create(path, 0o755)
-            return self._records.create(kind, key, parent, labels, id=planned.id)
+    def _folder(self, kind: Kind) -> SnapshotDirs:
+        return self._dirs[kind]
+
+    def _build(self, path: str, kind: Kind, parents: Sequence[int], labels: Mapping[str, str]) -> None:
+        if parents:
+            self._snapshot_parent(parents[0], path, kind)
+        else:
+            subvolumes.create(path, 0o755)
 
     def _snapshot_parent(self, number: int, path: str, kind: Kind) -> None:
         source = self._dirs[Kind.COMMITTED].path(number)
@@ -105,3 +107,19 @@ class BtrfsSnapshotter(RecordedSnapshotter):
 
     def _path(self, record: SnapshotRecord) -> str:
         return self._dirs[record.kind].path(record.id)
+
+
+def holdings(root: str) -> Iterator[Holding]:
+    """The subvolumes below ``root``, while no daemon runs.
+
+    :raises FailedPrecondition: it is not on a btrfs, so what should be there is not mounted.
+    """
+    mount = place.mount_of(root)
+    if mount.fstype != "btrfs":
+        raise FailedPrecondition(f"{root} is on {mount.fstype}: the btrfs that snapshots are on is not mounted")
+    for folder in _FOLDERS.values():
+        base = os.path.join(root, folder)
+        if os.path.isdir(base):
+            for number, name, leftover in numbered(os.listdir(base)):
+                path = os.path.join(base, name)
+                yield Holding(number, path, leftover, partial(subvolumes.delete, path))

@@ -19,15 +19,13 @@ def check(root: str) -> str:
 
     :raises Skip: none is, or the zfs command does not work.
     """
-    point = os.path.realpath(root)
-    found = [mount for mount in read_mountinfo() if mount.point == point]
-    if not found or found[-1].fstype not in _TYPES:
+    dataset = dataset_at(root)
+    if dataset is None:
         # Not just any directory on a ZFS: the snapshots would be children of a dataset that has other uses.
         raise Skip(
             f"no zfs dataset is mounted at {root}",
             hint=f"make one for it: zfs create -o mountpoint={root} POOL/containerd",
         )
-    dataset = found[-1].source
     try:
         zfs("list", "-H", "-o", "name", dataset, deadline=_PROBE_DEADLINE)
     except ContainerdError as exc:
@@ -35,3 +33,10 @@ def check(root: str) -> str:
             f"the zfs command does not work: {exc}", hint="it needs root, zfsutils-linux and a healthy pool"
         ) from exc
     return dataset
+
+
+def dataset_at(root: str) -> str | None:
+    """The dataset that is mounted at ``root`` itself."""
+    point = os.path.realpath(root)
+    found = [mount for mount in read_mountinfo() if mount.point == point]
+    return found[-1].source if found and found[-1].fstype in _TYPES else None

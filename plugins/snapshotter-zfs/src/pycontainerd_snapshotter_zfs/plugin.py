@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import attrs
 
+from pycontainerd.contracts.snapshots import Holding
 from pycontainerd.kernel import Context, Registration
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ def _init(ctx: Context[Config]) -> ZfsSnapshotter:
     from .snapshotter import ZfsSnapshotter
 
     root = ctx.config.root_path or ctx.root
-    os.makedirs(root, mode=0o700, exist_ok=True)
     dataset = place.check(root)
     ctx.exports["root"] = root
     return ZfsSnapshotter(dataset, ctx.single("io.containerd.snapshot-records.v1").records("zfs"))
@@ -33,6 +33,13 @@ def _init(ctx: Context[Config]) -> ZfsSnapshotter:
 
 def _close(snapshotter: ZfsSnapshotter) -> None:
     snapshotter.close()
+
+
+def holdings(root: str) -> Iterable[Holding]:
+    """The datasets of the one that is mounted at ``root``; see `contracts.snapshots.Holding`."""
+    from .snapshotter import holdings as found
+
+    return found(root)
 
 
 registration = Registration(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from pycontainerd.contracts.errors import FailedPrecondition, NotImplemented
 from pycontainerd.contracts.locks import KeyedLocks
 from pycontainerd.contracts.quoting import quote
-from pycontainerd.contracts.snapshots import Kind, SnapshotRecord, SnapshotRecords, Usage
+from pycontainerd.contracts.snapshots import Holding, Kind, SnapshotRecord, SnapshotRecords, Usage
 from pycontainerd.contracts.types import EMPTY, Mount
 from pycontainerd.sys.snapbase import RecordedSnapshotter
-from pycontainerd.sys.snapdirs import SnapshotDirs
+from pycontainerd.sys.snapdirs import SnapshotDirs, numbered
 
+from . import place
 from .datasets import Datasets
 from .usages import Usages
 
@@ -28,6 +30,7 @@ class ZfsSnapshotter(RecordedSnapshotter):
         self._dirs = SnapshotDirs(self._datasets, records)
         self._usages = Usages(self._datasets.used)
         self._commits = KeyedLocks()
+        self._restore()
 
     def commit(self, name: str, key: str, labels: Mapping[str, str] = EMPTY, *, parent: str = "") -> None:
         with self._commits.hold(key):
@@ -57,11 +60,11 @@ class ZfsSnapshotter(RecordedSnapshotter):
     def close(self) -> None:
         self._dirs.close()
 
-    def _make(self, kind: Kind, key: str, parent: str, labels: Mapping[str, str]) -> SnapshotRecord:
-        planned = self._records.reserve(key, parent)
-        with self._dirs.make(planned.id) as dataset:
-            self._datasets.create(dataset, parent=planned.parents[0] if planned.parents else None)
-            return self._records.create(kind, key, parent, labels, id=planned.id)
+    def _folder(self, kind: Kind) -> SnapshotDirs:
+        return self._dirs
+
+    def _build(self, path: str, kind: Kind, parents: Sequence[int], labels: Mapping[str, str]) -> None:
+        self._datasets.create(path, parent=parents[0] if parents else None)
 
     def _mounts(self, record: SnapshotRecord) -> Sequence[Mount]:
         options = ("ro",) if record.kind is Kind.VIEW else ()
@@ -69,3 +72,16 @@ class ZfsSnapshotter(RecordedSnapshotter):
 
     def _measure(self, record: SnapshotRecord) -> Usage:
         return Usage(self._usages.get(record.id), UNKNOWN)
+
+
+def holdings(root: str) -> Iterator[Holding]:
+    """The datasets of the one that is mounted at ``root``, while no daemon runs.
+
+    :raises FailedPrecondition: none is.
+    """
+    dataset = place.dataset_at(root)
+    if dataset is None:
+        raise FailedPrecondition(f"no zfs dataset is mounted at {root}")
+    datasets = Datasets(dataset)
+    for number, name, leftover in numbered(datasets.names()):
+        yield Holding(number, datasets.path(name), leftover, partial(datasets.delete, name))

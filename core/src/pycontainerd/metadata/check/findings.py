@@ -128,10 +128,13 @@ def _is_recorded_elsewhere(db: sqlite3.Connection, snapshotter: str) -> bool:
 
 def _trees(place: Place, db: sqlite3.Connection, mounted: Mounts) -> Iterator[Finding]:
     holdings = place.holdings()
-    if holdings is None:
-        yield Finding("not-compared", place.name, f"nobody can say what is in {place.root} without a running daemon")
-        return
     records = dict(db.execute("SELECT id, key FROM snapshot_records WHERE snapshotter = ?", (place.name,)).fetchall())
+    if holdings is None:
+        if records or place.find is None:  # else it is installed, but never was of use here
+            yield Finding(
+                "not-compared", place.name, f"nobody can say what is in {place.root} without a running daemon"
+            )
+        return
     whole = {holding.number for holding in holdings if not holding.leftover}
     for holding in holdings:
         if holding.leftover or holding.number not in records:

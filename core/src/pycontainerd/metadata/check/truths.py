@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
+from pycontainerd.contracts.errors import ContainerdError
 from pycontainerd.contracts.snapshots import Holding
 from pycontainerd.sys.mountinfo import MountInfo, read_mountinfo
 
@@ -29,7 +30,10 @@ class Place:
     def holdings(self) -> list[Holding] | None:
         """Its trees; None where nobody can say."""
         if self.find is not None:
-            return list(self.find(self.root))
+            try:
+                return list(self.find(self.root))
+            except (ContainerdError, OSError):  # a file system that is not mounted: nothing in it is gone
+                return None
         if not any(os.path.isdir(os.path.join(self.root, folder)) for folder in _FOLDERS):
             return None if os.path.isdir(self.root) and os.listdir(self.root) else []
         return list(_directories(self.root))

@@ -77,6 +77,7 @@ def test_plugins_are_listed_and_explained(ctr: Ctr, daemon: Any) -> None:
     assert rows["io.containerd.snapshotter.v1", "overlayfs"] == "ok"
     uri = "io.containerd.grpc.v1.tasks"
     assert uri in ctr("plugins", "why", uri)
+    assert "io.containerd.snapshotter.v1.overlayfs is up" in ctr("plugins", "why", "overlayfs")
     assert any(item["uri"] == uri and item["status"] == "ok" for item in loaded(ctr("plugins", "ls", "-o", "json")))
     graph = ctr("plugins", "ls", "-o", "dot")
     assert re.search(rf'"{re.escape(uri)}" \[label="grpc.v1\\ntasks\\nok", fillcolor=palegreen', graph)

@@ -105,15 +105,16 @@ def _details(item: Plugin) -> str:
 @click.argument("uri")
 @_output
 def why(uri: str, output: str) -> None:
-    """Say whether the plugin URI (TYPE.ID) is up, and if it is not, why.
+    """Say whether the plugin URI (TYPE.ID) is up, and if it is not, why. An id that only one plugin has will do.
 
     With -o dot the graph of all that it requires.
     """
 
     async def work(client: Client) -> tuple[Plugin, dict[str, Plugin]]:
         known = {item.uri: item for item in await client.introspection.plugins()}
+        named = [item.uri for item in known.values() if item.id == uri]
         try:
-            return await client.introspection.plugin(uri), known
+            return await client.introspection.plugin(named[0] if len(named) == 1 else uri), known
         except NotFound as exc:
             raise NotFound(exc.message, hint=_nearest(known, uri)) from None
 

@@ -156,7 +156,7 @@ def hook_reference() -> str:
         signature = inspect.signature(spec)
         shown = signature.replace(parameters=[one for one in signature.parameters.values() if one.name != "self"])
         parts.append(f"\n## {name}\n\n```python\n{name}{_bare(str(shown))}\n```\n\n{inspect.getdoc(spec)}\n")
-    records = (hooks.Candidate, hooks.Judgement, hooks.ConfigDocument)
+    records = (hooks.Candidate, hooks.Judgement, hooks.Repository, hooks.ConfigDocument)
     parts += [f"\n## {one.__name__}\n\n{inspect.getdoc(one)}\n\n{_members(one)}" for one in records]
     return re.sub("(?<!`)``(?!`)", "`", "".join(parts))  # what a docstring writes with two, Markdown writes with one
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from pycontainerd.testing import needs
+from pycontainerd.testing import images, needs
 from pycontainerd.testing.client import OURS, Ctr, eventually
 from pycontainerd.testing.daemon import Daemon
 from pycontainerd.testing.packages import install
@@ -66,12 +66,15 @@ good = Registration(type="io.containerd.hook.v1", id="tap", init=lambda ctx: Tap
 bad = Registration(type="io.containerd.hook.v1", id="broken-tap", init=lambda ctx: Broken())
 """
 VERIFIERS = """
+from pycontainerd.contracts.errors import NotFound
 from pycontainerd.contracts.hooks import Judgement, hook
 from pycontainerd.kernel import Registration
 
 class Verifier:
     @hook
-    def verify_image(self, image):
+    def verify_image(self, image, repository):
+        if "/signed" in image.name:
+            return self._signed(image, repository)
         if "/refused" in image.name:
             return Judgement(False, f"{image.target.digest[:7]} is not signed")
         if "/raises" in image.name:
@@ -79,6 +82,13 @@ class Verifier:
         if "/junk" in image.name:
             return True
         return Judgement(True, "I know this one")
+
+    def _signed(self, image, repository):
+        try:
+            signature = repository.resolve(image.target.digest.replace(":", "-") + ".sig")
+        except NotFound:
+            return Judgement(False, "it has no signature")
+        return Judgement(b"by me" in repository.read(signature), "not signed by me")
 
 registration = Registration(type="io.containerd.image-verifier.v1", id="strict", init=lambda ctx: Verifier())
 """
@@ -192,6 +202,21 @@ def test_an_image_is_pulled_only_if_the_verifier_says_so(setup, registry, host_i
         assert "plugin io.containerd.image-verifier.v1.strict" in error
         assert said in error
         assert bad not in setup.ctr("images", "ls", "-q")
+
+
+def test_a_verifier_reads_what_is_beside_the_image_with_the_credentials_of_the_pull(setup, registry):
+    repository = f"hooks-{uuid.uuid4().hex[:8]}/signed"
+    image = images.image([images.layer([images.Node("a", repository.encode())])])
+    tag = image.target.digest.replace(":", "-") + ".sig"
+    pull = ("images", "pull", "--plain-http", registry.put(repository, "1", image))
+    for signature, said in {"": "it has no signature", "by you": "not signed by me"}.items():
+        if signature:
+            registry.put(repository, tag, images.image([], annotations={"signed": signature}))
+        code, _, error = setup.ctr.status(*pull)
+        assert code != 0
+        assert said in error
+    registry.put(repository, tag, images.image([], annotations={"signed": "by me"}))
+    setup.ctr(*pull)
 
 
 def test_a_disabled_hook_is_never_imported(setup):

@@ -8,7 +8,13 @@ import threading
 import attrs
 import pytest
 
-from pycontainerd.contracts.errors import ContainerdError, FailedPrecondition, PermissionDenied
+from pycontainerd.contracts.errors import (
+    ContainerdError,
+    DataLoss,
+    FailedPrecondition,
+    InvalidArgument,
+    PermissionDenied,
+)
 from pycontainerd.contracts.hooks import MARK, VERIFIER, Candidate, Hooks, Judgement, hook
 from pycontainerd.contracts.types import Descriptor
 from pycontainerd.kernel import Logger, Report, Row, State
@@ -36,7 +42,7 @@ def run(*plugins, rows=()):
     by_uri = {f"p{number}": plugin for number, plugin in enumerate(plugins)}
     report = Report({row.uri: row for row in rows})
     found = Verifiers(Implementations(Hooks, MARK, lambda: by_uri), lambda: report, Logger("test"))
-    asyncio.run(found.verify(IMAGE))
+    asyncio.run(found.verify(IMAGE, registry=None))
 
 
 def row(state, type=VERIFIER):
@@ -111,3 +117,19 @@ def test_a_reason_is_bounded():
     with pytest.raises(PermissionDenied) as failed:
         run(Says(Judgement(False, "x" * 100_000)))
     assert len(str(failed.value)) < 2000
+
+
+def test_what_a_verifier_reads_is_bounded_and_is_what_it_asked_for():
+    class Registry:
+        async def fetch(self, target):
+            yield b"something else"
+
+    async def read(target):
+        repository = verify._Repository(Registry(), asyncio.get_running_loop())
+        return await asyncio.to_thread(repository.read, target)
+
+    digest = "sha256:" + "1" * 64
+    with pytest.raises(InvalidArgument, match="the limit is"):
+        asyncio.run(read(Descriptor("m", digest, 1 << 40)))
+    with pytest.raises(DataLoss, match=f"where {digest} was asked for"):
+        asyncio.run(read(Descriptor("m", digest, 14)))

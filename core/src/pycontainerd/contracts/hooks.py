@@ -52,6 +52,18 @@ class Judgement(NamedTuple):
     reason: str = ""
 
 
+class Repository(Protocol):
+    """Where an image is pulled from, with the credentials of that pull: for the signatures that are beside it."""
+
+    def resolve(self, tag: str) -> Descriptor:
+        """What a tag of the repository names; raises `NotFound` where there is none."""
+        ...
+
+    def read(self, target: Descriptor) -> bytes:
+        """A manifest or a small blob, its digest verified; at most 4 MiB."""
+        ...
+
+
 class ConfigDocument(Protocol):
     """One config file, brought to the latest version. A key is a tuple of names: ``("plugins", uri, "key")``.
 
@@ -104,11 +116,12 @@ class Hooks:
         Raising has no effect but a line in the log, with the plugin's name.
         """
 
-    def verify_image(self, image: Candidate) -> Judgement:  # type: ignore[empty-body]
+    def verify_image(self, image: Candidate, repository: Repository) -> Judgement:  # type: ignore[empty-body]
         """Say whether an image may be pulled.
 
         Called for every pull by the transfer service, after its name was resolved and before anything of it is fetched,
-        in a worker thread, with at most 30 seconds for each implementation. All verifiers must agree.
+        in a worker thread, with at most 30 seconds for each implementation. All verifiers must agree. ``repository`` gives
+        what else there is in the image's repository, such as signatures.
 
         A judgement that is not ok, an answer that is none, raising and not answering in time all refuse the pull:
         the client gets PERMISSION_DENIED with the plugin's name and the reason. A client that fetches by itself and

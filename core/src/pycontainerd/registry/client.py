@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote, urlencode
@@ -26,7 +27,7 @@ from pycontainerd.contracts.types import EMPTY, Descriptor
 from . import aio, tokens
 from .aio import aiohttp
 from .hosts import Host, configured
-from .reference import Reference
+from .reference import Reference, parse
 from .transport import TRIES, GetCredentials, Opened, Transport, session, shown, status_error, tls_context
 
 CHUNK = 1 << 20  # bytes
@@ -106,19 +107,20 @@ class Registry:
                 return result
         raise max(errors, key=lambda exc: not isinstance(exc, (Unavailable, NotFound)))
 
-    async def resolve(self) -> Descriptor:
-        """The descriptor of what the reference names.
+    async def resolve(self, tag: str = "") -> Descriptor:
+        """The descriptor of what the reference names, or another ``tag`` of its repository.
 
         :raises NotFound: there is no such thing.
         :raises InvalidArgument: it is larger than manifests may be, or no manifest.
         """
-        capabilities = ("pull",) if self.reference.digest else ("pull", "resolve")
-        found: Descriptor = await self._first(self._hosts(*capabilities), self._resolve)
+        wanted = parse(f"{self.reference.locator}:{tag}") if tag else self.reference
+        capabilities = ("pull",) if wanted.digest else ("pull", "resolve")
+        found: Descriptor = await self._first(self._hosts(*capabilities), partial(self._resolve, wanted))
         return found
 
-    async def _resolve(self, transport: Transport, tries: int) -> Descriptor:
-        url = self._url(transport, "manifests", self.reference.object)
-        what = f"cannot resolve {self.reference}"
+    async def _resolve(self, wanted: Reference, transport: Transport, tries: int) -> Descriptor:
+        url = self._url(transport, "manifests", wanted.object)
+        what = f"cannot resolve {wanted}"
         for method in ("HEAD", "GET"):
             async with transport.request(
                 method, url, scopes=self._scopes(), headers={"Accept": _ACCEPT}, tries=tries
@@ -128,12 +130,12 @@ class Registry:
                 if response.status >= 300:
                     raise status_error(response, what)
                 media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
-                digest = self.reference.digest or response.headers.get("Docker-Content-Digest", "")
+                digest = wanted.digest or response.headers.get("Docker-Content-Digest", "")
                 size = response.content_length
                 if method == "HEAD" and (not digest or size is None):
                     continue
                 if method == "GET":
-                    digest, size = await _measure(response, self.reference.digest, what)
+                    digest, size = await _measure(response, wanted.digest, what)
                 return _manifest(media_type, digests.validate(digest), size or 0, what)
         raise AssertionError("unreachable")
 

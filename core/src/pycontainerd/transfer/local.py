@@ -84,7 +84,7 @@ class LocalTransfer:
         what = f"OCI Registry ({name})"
         tell(Event(f"Resolving from {what}"))
         target = await registry.resolve()
-        await self._verifiers.verify(Candidate(scope.namespace, name, target))
+        await self._verifiers.verify(Candidate(scope.namespace, name, target), registry)
         tell(Event(f"Pulling from {what}"))
         tell(Event("fetching image content", name, descriptor=target))
         async with self._leased(scope) as scoped:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pycontainerd.contracts.errors import FailedPrecondition, PermissionDenied
-from pycontainerd.contracts.hooks import HOOK, MARK, VERIFIER, Candidate, Hooks, Judgement
+from pycontainerd.contracts import digests, media_types
+from pycontainerd.contracts.errors import DataLoss, FailedPrecondition, InvalidArgument, PermissionDenied
+from pycontainerd.contracts.hooks import HOOK, MARK, VERIFIER, Candidate, Hooks, Judgement, Repository
+from pycontainerd.contracts.types import Descriptor
 from pycontainerd.kernel import State
 from pycontainerd.kernel.context import Context, Logger
 from pycontainerd.kernel.hooks import HookError, Implementation, Implementations
+
+if TYPE_CHECKING:
+    from pycontainerd.registry.client import Registry
+
+T = TypeVar("T")
 
 DEADLINE = 30.0  # seconds for each verifier
 _MAX_REASON = 1000  # characters
@@ -30,8 +37,8 @@ class Verifiers:
         """The verifiers among the running plugins."""
         return cls(Implementations.in_types(Hooks, MARK, ctx, (HOOK, VERIFIER)), ctx.daemon.report, ctx.log)
 
-    async def verify(self, image: Candidate) -> None:
-        """Return if ``image`` may be pulled.
+    async def verify(self, image: Candidate, registry: Registry) -> None:
+        """Return if ``image`` may be pulled from ``registry``.
 
         :raises PermissionDenied: a verifier refuses it, or does not say.
         :raises FailedPrecondition: a verifier is not up.
@@ -42,8 +49,9 @@ class Verifiers:
             verifiers = self._implementations.of("verify_image")
         except HookError as exc:
             raise PermissionDenied(f"{what}: {exc}") from exc
+        repository = _Repository(registry, asyncio.get_running_loop())
         async with asyncio.TaskGroup() as group:
-            answers = [group.create_task(self._ask(verifier, image)) for verifier in verifiers]
+            answers = [group.create_task(self._ask(verifier, image, repository)) for verifier in verifiers]
         for verifier, answer in zip(verifiers, answers, strict=True):
             judgement = answer.result()
             reason = judgement.reason[:_MAX_REASON]
@@ -62,11 +70,43 @@ class Verifiers:
                     hint="repair it, or put it into disabled_plugins to pull without",
                 )
 
-    async def _ask(self, verifier: Implementation, image: Candidate) -> Judgement:
+    async def _ask(self, verifier: Implementation, image: Candidate, repository: Repository) -> Judgement:
         try:
-            answer = await verifier.call_in_thread(DEADLINE, image=image)
+            answer = await verifier.call_in_thread(DEADLINE, image=image, repository=repository)
         except HookError as exc:
             return Judgement(False, str(exc))
         if not isinstance(answer, Judgement) or not isinstance(answer.reason, str):
             return Judgement(False, f"its answer is {answer!r:.100}, not a Judgement")
         return answer
+
+
+class _Repository:
+    """`contracts.hooks.Repository` for threads, over the registry client of the event loop."""
+
+    def __init__(self, registry: Registry, loop: asyncio.AbstractEventLoop) -> None:
+        self._registry = registry
+        self._loop = loop
+
+    def resolve(self, tag: str) -> Descriptor:
+        return self._wait(self._registry.resolve(tag))
+
+    def read(self, target: Descriptor) -> bytes:
+        if target.size > media_types.MAX_MANIFEST:
+            raise InvalidArgument(f"{target.digest} has {target.size} bytes, the limit is {media_types.MAX_MANIFEST}")
+        data = self._wait(self._fetch(target))
+        state = digests.hasher(digests.validate(target.digest))
+        state.update(data)
+        if digests.text(state) != target.digest:
+            raise DataLoss(f"the registry sent {digests.text(state)} where {target.digest} was asked for")
+        return data
+
+    async def _fetch(self, target: Descriptor) -> bytes:
+        return b"".join([chunk async for chunk in self._registry.fetch(target)])
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        running = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return running.result(DEADLINE)
+        except TimeoutError:
+            running.cancel()
+            raise

@@ -69,6 +69,22 @@ def test_a_cold_start_imports_nothing_heavy_that_it_does_not_use(daemon: Daemon)
     assert heavy == set()
 
 
+def test_nothing_of_a_disabled_plugin_is_imported_by_the_daemon(daemon: Daemon) -> None:
+    path = f"{daemon.directory}/config.toml"
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    uris = ("io.containerd.transfer.v1.local", "io.containerd.grpc.v1.transfer", "io.containerd.snapshotter.v1.overlayfs")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text.replace("disabled_plugins = []", f"disabled_plugins = {list(uris)}"))
+    python, *rest = daemon.command
+    daemon.command[:] = [python, "-X", "importtime", *rest]
+    daemon.start()
+    booted(daemon)
+    names = set(re.findall(r"^import time: +\d+ \| +\d+ \| +(\S+)$", daemon.log(), re.MULTILINE))
+    assert "pycontainerd.tasks.plugin" in names
+    assert [name for name in names if re.match(r"pycontainerd\.(transfer|registry)\b|pycontainerd_snapshotter_overlay", name)] == []
+
+
 def test_the_profile_of_a_start_has_every_phase_and_every_plugin(daemon: Daemon) -> None:
     path = f"{daemon.directory}/profile"
     daemon.command.append(f"--profile-startup={path}")

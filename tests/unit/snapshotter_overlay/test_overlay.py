@@ -220,3 +220,38 @@ def test_a_file_system_that_cannot_be_an_upper_layer_is_skipped_with_what_would_
         pytest.raises(Skip, match=r"does not work on .*root_path may be on another one"),
     ):
         probe.check(path)
+
+
+def test_active_snapshots_that_a_power_cut_took_the_files_of_begin_anew(root, start):
+    snapshotter = start()
+    top = layers(snapshotter, root, 2)
+    snapshotter.prepare("lost", top, {"kept": "yes"})
+    snapshotter.prepare("whole", top)
+    Path(root, "snapshots/4/fs/written").touch()
+    snapshotter.close()
+    remove_tree(f"{root}/snapshots/3")
+    remove_tree(f"{root}/snapshots/2")  # committed: only an unpack can make that anew
+
+    again = start()
+    assert again.stat("lost").labels == {"kept": "yes"}
+    assert not Path(root, "snapshots/3").exists()  # for what it was on is gone
+    assert Path(root, "snapshots/4/fs/written").exists()
+    assert not Path(root, "snapshots/2").exists()
+
+
+def test_the_files_of_an_active_snapshot_come_back_with_the_owner_of_the_layer_below(root, start):
+    snapshotter = start()
+    snapshotter.prepare("base")
+    os.chown(f"{root}/snapshots/1/fs", 7, 8)
+    snapshotter.commit("layer", "base")
+    snapshotter.prepare("lost", "layer", {"kept": "yes"})
+    snapshotter.close()
+    remove_tree(f"{root}/snapshots/2")
+
+    again = start()
+    assert sorted(os.listdir(f"{root}/snapshots/2")) == ["fs", "work"]
+    found = os.stat(f"{root}/snapshots/2/fs")
+    assert (found.st_uid, found.st_gid) == (7, 8)
+    assert again.stat("lost").labels == {"kept": "yes"}
+    with mounted(again.mounts("lost")) as path:
+        Path(path, "new").touch()

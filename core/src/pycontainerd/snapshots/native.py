@@ -21,6 +21,7 @@ class NativeSnapshotter(RecordedSnapshotter):
     def __init__(self, root: str, records: SnapshotRecords) -> None:
         super().__init__(records)
         self._dirs = SnapshotDirs(Folder(os.path.join(root, "snapshots")), records)
+        self._restore()
 
     def commit(self, name: str, key: str, labels: Mapping[str, str] = EMPTY, *, parent: str = "") -> None:
         record = self._records.get(key)
@@ -51,14 +52,14 @@ class NativeSnapshotter(RecordedSnapshotter):
     def close(self) -> None:
         self._dirs.close()
 
-    def _make(self, kind: Kind, key: str, parent: str, labels: Mapping[str, str]) -> SnapshotRecord:
-        planned = self._records.reserve(key, parent)
-        with self._dirs.make(planned.id) as path:
-            make_directory(path, 0o755)
-            # A view needs no copy of its own: it is its parent, mounted read-only.
-            if kind is Kind.ACTIVE and planned.parents:
-                copy_tree(self._dirs.path(planned.parents[0]), path)
-            return self._records.create(kind, key, parent, labels, id=planned.id)
+    def _folder(self, kind: Kind) -> SnapshotDirs:
+        return self._dirs
+
+    def _build(self, path: str, kind: Kind, parents: Sequence[int], labels: Mapping[str, str]) -> None:
+        make_directory(path, 0o755)
+        # A view needs no copy of its own: it is its parent, mounted read-only.
+        if kind is Kind.ACTIVE and parents:
+            copy_tree(self._dirs.path(parents[0]), path)
 
     def _measure(self, record: SnapshotRecord) -> Usage:
         return disk_usage(self._dirs.path(record.id))

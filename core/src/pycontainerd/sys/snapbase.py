@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 
-from pycontainerd.contracts.errors import FailedPrecondition
+from pycontainerd.contracts.errors import ContainerdError, FailedPrecondition
 from pycontainerd.contracts.quoting import quote
 from pycontainerd.contracts.snapshots import Kind, SnapshotInfo, SnapshotRecord, SnapshotRecords, Usage
 from pycontainerd.contracts.types import EMPTY, Mount
+
+from .snapdirs import SnapshotDirs
+
+log = logging.getLogger("containerd.snapshots")
 
 
 class RecordedSnapshotter:
     """The operations of `contracts.snapshots.Snapshotter` that the records answer.
 
-    A subclass makes the files (`_make`), says how they are mounted (`_mounts`) and what they take (`_measure`), and has
-    `commit`, `remove`, `cleanup` and `close` of its own.
+    A subclass makes the files (`_build`) in its folders (`_folder`), says how they are mounted (`_mounts`) and what they
+    take (`_measure`), and has `commit`, `remove`, `cleanup` and `close` of its own. When it is ready it calls `_restore`.
     """
 
     def __init__(self, records: SnapshotRecords) -> None:
@@ -48,7 +53,41 @@ class RecordedSnapshotter:
         return self._records.walk(filters)
 
     def _make(self, kind: Kind, key: str, parent: str, labels: Mapping[str, str]) -> SnapshotRecord:
-        """Make a snapshot and its record; errors as in `contracts.snapshots.Snapshotter.prepare`."""
+        planned = self._records.reserve(key, parent)
+        with self._folder(kind).make(planned.id) as path:
+            self._build(path, kind, planned.parents, labels)
+            return self._records.create(kind, key, parent, labels, id=planned.id)
+
+    def _restore(self) -> None:
+        """Give active snapshots and views whose tree is gone one as it was when they were made.
+
+        A power cut takes trees that had not reached the disk. What was written to them is lost, the snapshot is not.
+        """
+        for kind in (Kind.ACTIVE, Kind.VIEW):
+            folder = self._folder(kind)
+            for number, key in folder.missing():
+                record = self._records.get(key)
+                if record.kind is not kind or record.info is None:
+                    continue
+                fields = {"key": key, "path": folder.path(number)}
+                try:
+                    with folder.make(number) as path:
+                        self._build(path, kind, record.parents, record.info.labels)
+                except (ContainerdError, OSError) as exc:
+                    fields["error"] = str(exc)
+                    log.warning("the files of a snapshot are gone and cannot be made anew", extra={"fields": fields})
+                else:
+                    log.warning("the files of a snapshot were gone: it begins anew", extra={"fields": fields})
+
+    def _folder(self, kind: Kind) -> SnapshotDirs:
+        """Where snapshots of a kind are."""
+        raise NotImplementedError
+
+    def _build(self, path: str, kind: Kind, parents: Sequence[int], labels: Mapping[str, str]) -> None:
+        """Make the files of a new snapshot at ``path`` on ``parents``, the nearest first.
+
+        Errors as in `contracts.snapshots.Snapshotter.prepare`.
+        """
         raise NotImplementedError
 
     def _mounts(self, record: SnapshotRecord) -> Sequence[Mount]:

@@ -241,7 +241,7 @@ async def _unpacked(client: Client, name: str, chain_id: str) -> None:
     """The files of an image of `Load.image` are what its layers say, not of length 0 after a power cut."""
     snapshots = client.snapshots("")
     key = f"look-{os.urandom(4).hex()}"
-    mounts = await snapshots.view(key, chain_id)
+    mounts = await snapshots.view(key, chain_id, ROOT)
     try:
         options = [text.removeprefix("lowerdir=") for mount in mounts for text in mount.options]
         lower = [text for text in options if text.startswith("/")] or [mounts[0].source]

@@ -46,6 +46,7 @@ class OverlaySnapshotter(RecordedSnapshotter):
         self._upperdir_label = upperdir_label
         self._remap = remap
         self._volatile = not VOLATILE.isdisjoint(options)
+        self._restore()
 
     def stat(self, key: str) -> SnapshotInfo:
         return self._info(self._records.get(key))
@@ -87,32 +88,32 @@ class OverlaySnapshotter(RecordedSnapshotter):
     def close(self) -> None:
         self._dirs.close()
 
-    def _make(self, kind: Kind, key: str, parent: str, labels: Mapping[str, str]) -> SnapshotRecord:
-        planned = self._records.reserve(key, parent)
+    def _folder(self, kind: Kind) -> SnapshotDirs:
+        return self._dirs
+
+    def _build(self, path: str, kind: Kind, parents: Sequence[int], labels: Mapping[str, str]) -> None:
         mapping = owners.mapping(labels)
-        with self._dirs.make(planned.id) as path:
-            make_directory(path, 0o700)
-            self._fill(path, kind, planned)
-            if mapping is not None:
-                os.chown(os.path.join(path, "fs"), *mapping.root())
-            return self._records.create(kind, key, parent, labels, id=planned.id)
+        make_directory(path, 0o700)
+        self._fill(path, kind, parents)
+        if mapping is not None:
+            os.chown(os.path.join(path, "fs"), *mapping.root())
 
     def _measure(self, record: SnapshotRecord) -> Usage:
         return disk_usage(self._fs(record.id))
 
-    def _fill(self, path: str, kind: Kind, planned: SnapshotRecord) -> None:
+    def _fill(self, path: str, kind: Kind, parents: Sequence[int]) -> None:
         changes = os.path.join(path, "fs")
         make_directory(changes, 0o755)
         if kind is Kind.ACTIVE:
             os.mkdir(os.path.join(path, "work"), 0o711)
-        if not planned.parents:
+        if not parents:
             return
         # The root directory of the stack is this one: it starts with the owner and mode of the layer below.
         try:
-            below = os.stat(self._fs(planned.parents[0]))
+            below = os.stat(self._fs(parents[0]))
         except FileNotFoundError:
             raise NotFound(
-                f"the directory {self._fs(planned.parents[0])} of the parent snapshot is gone",
+                f"the directory {self._fs(parents[0])} of the parent snapshot is gone",
                 hint="remove the snapshots on it and unpack the image again",
             ) from None
         os.chown(changes, below.st_uid, below.st_gid)

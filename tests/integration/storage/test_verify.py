@@ -52,10 +52,11 @@ def verify(daemon: Daemon, *options: str) -> tuple[int, dict[str, object]]:
 
 
 def file_of_layer(daemon: Daemon, name: str) -> str:
-    """The newest: the Go containerd leaves removed ones to a collection."""
-    base = f"{daemon.root}/io.containerd.snapshotter.v1.overlayfs/snapshots"
-    numbers = [int(path.split("/")[-3]) for path in glob.glob(f"{base}/[0-9]*/fs/{name}")]
-    return f"{base}/{max(numbers)}/fs/{name}"
+    """The one there is: a removed lease that is waited for makes the Go containerd delete what was removed."""
+    ctr = Ctr(OURS, daemon.address, "ns")
+    ctr("leases", "rm", "--sync", ctr("leases", "create").strip())
+    (path,) = glob.glob(f"{daemon.root}/io.containerd.snapshotter.v1.overlayfs/snapshots/[0-9]*/fs/{name}")
+    return path
 
 
 def test_an_image_that_is_whole_is_sound_and_nothing_is_left_of_looking(daemon: Daemon) -> None:

@@ -166,6 +166,9 @@ def _compare(wanted: Sequence[Mount], found: Sequence[Mount]) -> list[str]:
 async def _take_away(client: Client, fault: Fault, image: Image) -> Fault:
     try:
         await client.content.delete(fault.key)
+        # The Go containerd forgets the blob and keeps its file until a collection; until then a pull would find it again.
+        lease = await client.leases.create()
+        await client.leases.delete(lease.id, sync=True)
     except NotFound:
         pass
     except ContainerdError as exc:

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 _PYTHON = ctypes.PyDLL(None, use_errno=True)  # keeps the lock of the interpreter during a call
 _START = protocol.encode(protocol.START, "")
-
-
 # What a shim needs only now and then. Imported last, so that it does not lie between what every shim needs.
 _SELDOM = ("json", "pycontainerd.shim.console", "pycontainerd.shim.metrics", "pycontainerd.shim.stats")
 

@@ -85,10 +85,10 @@ def listen(order: Order) -> socket.socket:
 
 def run(prepared: Prepared, order: Order, driver: Driver, listening: socket.socket) -> None:
     """Be the shim that ``order`` asks for until it is told to shut down."""
-    os.setsid()
-    os.dup2(0, 2)
-    log.to_bundle(debug=order.debug)
     try:
+        os.setsid()
+        os.dup2(0, 2)
+        log.to_bundle(debug=order.debug)
         gc.set_threshold(*_COLLECT)
         gc.enable()
         loop.run(serve(prepared, order, driver, listening))

@@ -38,6 +38,7 @@ _HEADER_SIZE = 10
 _REQUEST, _RESPONSE, _DATA = 1, 2, 3
 _REMOTE_OPEN = 2
 _LONGEST = 4 << 20
+_MAX_STREAM = 0xFFFFFFFF
 _CHUNK = 1 << 16
 _FULL = 4 << 20  # bytes of answers that wait; what asks for more is not read meanwhile
 _MAX_UNANSWERED = 8192
@@ -233,10 +234,11 @@ class Caller(Connection):
             log.failure(f"{path} failed unexpectedly", exc)
             self._fail(stream, Internal(f"{path}: {type(exc).__name__}: {exc}"))
         else:
-            if len(payload) < _LONGEST:
-                self._send(stream, _RESPONSE, RESPONSE.encode({"status": {}, "payload": payload}))
+            response = RESPONSE.encode({"status": {}, "payload": payload})
+            if len(response) <= _LONGEST:
+                self._send(stream, _RESPONSE, response)
             else:
-                self._fail(stream, ResourceExhausted(f"the response of {path} has {len(payload)} bytes"))
+                self._fail(stream, ResourceExhausted(f"the response of {path} has {len(response)} bytes"))
         finally:
             del self.calls[stream]
             if timer is not None:
@@ -300,6 +302,7 @@ class Client(Connection):
         """The payload of the response to ``service``/``method``; ``metadata`` is one key and its value.
 
         :raises ContainerdError: what the server answered.
+        :raises InvalidArgument: the request is too long.
         :raises Unavailable: the connection has ended before the answer.
         :raises DeadlineExceeded: no answer within ``timeout`` seconds.
         """
@@ -309,12 +312,18 @@ class Client(Connection):
         request = {"service": service, "method": method, "payload": payload, "timeout_nano": int(timeout * 1e9)}
         if metadata is not None:
             request["metadata"] = ({"key": metadata[0], "value": metadata[1]},)
+        message = REQUEST.encode(request)
+        if len(message) > _LONGEST:
+            raise InvalidArgument(f"{what}: the request has {len(message)} bytes, the limit is {_LONGEST}")
         stream, answer = self._next, loop.Future()
         self._next += 2
+        if self._next > _MAX_STREAM:
+            self.close()
+            raise Unavailable(f"{what}: this connection has no stream number left")
         self._waiting[stream] = answer
         timer = loop.current().call_later(timeout, self._late, stream)
         try:
-            self._send(stream, _REQUEST, REQUEST.encode(request))
+            self._send(stream, _REQUEST, message)
             response = await answer
         finally:
             timer.cancel()

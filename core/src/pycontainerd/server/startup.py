@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 if TYPE_CHECKING:  # imported before the kernel is, to see how long that takes
     from pycontainerd.kernel import Report
+
+P = ParamSpec("P")
+T = TypeVar("T")
+log = logging.getLogger("containerd")
 
 # Each ends with a mark; the time before `main` is the interpreter's.
 PHASES = {
@@ -33,6 +38,26 @@ class Startup:
     def mark(self, phase: str) -> None:
         """The phase ends now."""
         self._marks[phase] = time.clock_gettime(time.CLOCK_BOOTTIME), time.process_time()
+
+    def timed(self, phase: str, function: Callable[P, T]) -> Callable[P, T]:
+        """``function``, whose call ends the phase."""
+
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            result = function(*args, **kwargs)
+            self.mark(phase)
+            return result
+
+        return call
+
+    def finish(self, report: Report, path: str | None) -> None:
+        """The last phase ends now. Write the profile to the file ``path``; "": to standard error; None: not at all."""
+        self.mark("serving")
+        if path is None:
+            return
+        try:
+            self.write(report, path)
+        except OSError as exc:
+            log.warning(f"cannot write the profile of the start to {path}: {exc.strerror or exc}")
 
     def write(self, report: Report, path: str = "") -> None:
         """Write the profile to the file ``path``, or to standard error."""

@@ -16,6 +16,7 @@ import attrs
 
 from pycontainerd.contracts.errors import ContainerdError, DataLoss, FailedPrecondition, NotFound
 from pycontainerd.contracts.images import Image
+from pycontainerd.contracts.leases import Resource
 from pycontainerd.contracts.types import Descriptor, Mount, Platform
 from pycontainerd.sys.compare import differences, own_directory
 from pycontainerd.sys.mount import mounted
@@ -178,17 +179,27 @@ async def _take_away(client: Client, fault: Fault, image: Image) -> Fault:
 
 async def _unpack_again(client: Client, image: Image, damaged: set[str], snapshotter: str) -> None:
     resolved = await resolve(client, image)
-    store = client.snapshots(snapshotter)
     chain = chain_ids(resolved.config.diff_ids)
     lowest = min(chain.index(key) for key in damaged)
-    for chain_id in reversed(chain[lowest:]):
+    async with client.lease() as held:
+        store = held.snapshots(snapshotter)
+        if lowest:  # what the image's label kept by way of those above must not be collected meanwhile
+            resource = Resource(f"snapshots/{store.name}", chain[lowest - 1])
+            await held.leases.add_resource(held.lease_id, resource)
         try:
-            await store.remove(chain_id)
-        except NotFound:
-            continue
-        except FailedPrecondition as exc:
-            users = [info.name async for info in store.walk() if info.parent == chain_id and info.name not in chain]
-            raise DataLoss(
-                f"{chain_id} is in use by {', '.join(users) or 'others'}", hint="remove them, then repair again"
-            ) from exc
-    await unpack(client, image, snapshotter=snapshotter)
+            for chain_id in reversed(chain[lowest:]):
+                await _remove_layer(store, chain_id, chain)
+        finally:
+            await unpack(held, image, snapshotter=snapshotter)
+
+
+async def _remove_layer(store: Snapshots, chain_id: str, chain: Sequence[str]) -> None:
+    try:
+        await store.remove(chain_id)
+    except NotFound:
+        pass
+    except FailedPrecondition as exc:
+        users = [info.name async for info in store.walk() if info.parent == chain_id and info.name not in chain]
+        raise DataLoss(
+            f"{chain_id} is in use by {', '.join(users) or 'others'}", hint="remove them, then repair again"
+        ) from exc

@@ -20,7 +20,8 @@ from pycontainerd.testing.daemon import Daemon
 GOOD = """
     from pathlib import Path
     from pycontainerd.kernel import Registration
-    Path(__file__ + ".imported").touch()
+    with Path(__file__ + ".imported").open("a") as file:
+        file.write("once ")
     def init(ctx):
         ctx.exports["answer"] = "42"
         return 42
@@ -57,7 +58,10 @@ def test_a_file_is_a_plugin_and_one_that_is_disabled_is_not_run(tmp_path):
         assert path in ctr("plugins", "why", "io.example.thing.v1.three") + json.dumps(found) + daemon.log()
         assert "no luck" in ctr("plugins", "why", "io.example.thing.v1.three")
         assert "disabled" in ctr("plugins", "why", "io.example.thing.v1.two")
-    assert Path(f"{path}.imported").exists()
+        with open(f"{daemon.directory}/config.toml", "a") as file:
+            file.write('[plugins."io.example.thing.v1.one"]\n')
+        assert "not a plugin known" not in ctr("reload")
+    assert Path(f"{path}.imported").read_text() == "once "
     assert not (tmp_path / "two.py.imported").exists()
     assert not Path(f"{broken}.imported").exists()
 

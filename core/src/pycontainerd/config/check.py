@@ -8,13 +8,14 @@ from typing import Any
 
 import attrs
 
+from pycontainerd.kernel.discovery import discover
 from pycontainerd.kernel.registration import name_in
 
 from .document import Finding, Path, dotted
 from .keys import NO_EFFECT, REMOVED, Main, defaults
 from .loader import file_version, merge, read_layers
 from .migrations import LISTENERS as MOVED
-from .plugins import GO_KEYS, NOT_OURS, Plugins, installed
+from .plugins import GO_KEYS, NOT_OURS, Find, Plugins, installed
 from .proxies import read
 from .records import ConfigError, Layer, Settings
 from .typed import build, snake
@@ -23,8 +24,11 @@ LISTENERS = tuple(dict.fromkeys(path[0] for path in MOVED if path[0] != "debug")
 _ORDER = {"error": 0, "warning": 1, "note": 2}
 
 
-def check(path: str = "") -> tuple[list[Finding], Settings]:
-    """All findings for the configuration at ``path``, by file and line, and the configuration as far as it can be read."""
+def check(path: str = "", find: Find = discover) -> tuple[list[Finding], Settings]:
+    """All findings for the configuration at ``path``, by file and line, and the configuration as far as it can be read.
+
+    :param find: finds the plugins that it may speak of.
+    """
     findings: list[Finding] = []
     layers = read_layers(path, findings.append)
     settings = merge(layers)
@@ -32,7 +36,7 @@ def check(path: str = "") -> tuple[list[Finding], Settings]:
         disabled = settings.disabled
     except ConfigError:
         disabled = {}  # reported below as a wrong type
-    plugins = installed(disabled)
+    plugins = installed(disabled, find)
     proxies = read(settings.values.get("proxy_plugins"), settings.where, plugins.installed)
     everything = attrs.evolve(plugins, configs={**plugins.configs, **{proxy.uri: None for proxy in proxies}})
     for layer in layers:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import attrs
 
-from pycontainerd.kernel.discovery import discover
+from pycontainerd.kernel.discovery import Found, discover
 from pycontainerd.kernel.firstparty import PACKAGES
 from pycontainerd.kernel.registration import split_uri
+
+Find = Callable[[Collection[str]], Mapping[str, Found]]
 
 # First-party plugins that have no row of their own in the kernel's list.
 _WITH = {
@@ -133,9 +135,9 @@ class Plugins:
         return f"nothing will listen on {address!r:.200}: {_LISTENERS[uri]}"
 
 
-def installed(disabled: Collection[str] = ()) -> Plugins:
-    """Import every installed plugin except those in ``disabled``, and take their config classes."""
-    found = discover(disabled)
+def installed(disabled: Collection[str] = (), find: Find = discover) -> Plugins:
+    """Import every plugin that ``find`` finds except those in ``disabled``, and take their config classes."""
+    found = find(disabled)
     return Plugins(
         {uri: one.registration.config for uri, one in found.items() if one.registration is not None},
         {uri: str(one.error) for uri, one in found.items() if one.error is not None},

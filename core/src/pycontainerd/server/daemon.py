@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import gc
 import logging
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal
+from typing import Literal
 
 from pycontainerd import API_VERSION
 from pycontainerd.config import Settings
 from pycontainerd.kernel import Daemon, Kernel, KernelError, State
-from pycontainerd.kernel.discovery import Found, discover
+from pycontainerd.kernel.discovery import Found
 from pycontainerd.shim.zygote import ZygoteClient, spawn
 
+from .plugindir import finder
 from .sdnotify import notify
 from .services import PLUGINS
 from .startup import Startup
@@ -79,7 +79,8 @@ class Process:
         hangup = asyncio.Event()
         loop.add_signal_handler(signal.SIGHUP, hangup.set)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        kernel = Kernel(self._daemon, self._settings, find=self._finder(), extra=_proxies)
+        find = self._startup.timed("discovery", finder(self._overrides.get("plugin_dir", "")))
+        kernel = Kernel(self._daemon, self._settings, find=find, extra=_proxies)
         starting = asyncio.ensure_future(kernel.start())
         stopping = asyncio.ensure_future(stop.wait())
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -97,7 +98,7 @@ class Process:
                 gc.enable()
                 notify("READY=1", "STATUS=serving")
                 log.info("containerd successfully booted")
-                self._write_profile(kernel)
+                self._startup.finish(kernel.report, self._overrides.get("profile"))
                 await self._reload_until(stopping, hangup, kernel)
         finally:
             notify("STOPPING=1")
@@ -107,32 +108,6 @@ class Process:
                 await starting
             await kernel.stop()
         return 0
-
-    def _finder(self) -> Callable[..., Mapping[str, Found]]:
-        """What finds plugins: where they are installed, and in the directory that the command line names."""
-        directory = self._overrides.get("plugin_dir", "")
-        find: Callable[..., Mapping[str, Found]] = discover
-        if directory:
-            from .plugindir import find as find_files
-
-            find = functools.partial(find_files, directory)
-
-        def timed(*args: Any, **kwargs: Any) -> Mapping[str, Found]:
-            found = find(*args, **kwargs)
-            self._startup.mark("discovery")
-            return found
-
-        return timed
-
-    def _write_profile(self, kernel: Kernel) -> None:
-        self._startup.mark("serving")
-        path = self._overrides.get("profile")
-        if path is None:
-            return
-        try:
-            self._startup.write(kernel.report, path)
-        except OSError as exc:
-            log.warning(f"cannot write the profile of the start to {path}: {exc.strerror or exc}")
 
     async def _reload_until(self, stopping: asyncio.Task[Literal[True]], hangup: asyncio.Event, kernel: Kernel) -> None:
         """Wait for the end; meanwhile a SIGHUP, one that came during the start included, reloads the configuration."""

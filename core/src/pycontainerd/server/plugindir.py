@@ -6,11 +6,12 @@ They are literal so that they can be read without running the file: what is disa
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 import os
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import ModuleType
 
 import attrs
@@ -22,6 +23,11 @@ from pycontainerd.kernel.registration import name_in
 MAX_FILE = 1 << 20  # bytes
 _FILES = 1000
 _PREFIX = "pycontainerd_plugin_dir_"
+
+
+def finder(directory: str) -> Callable[[Collection[str]], Mapping[str, Found]]:
+    """What finds plugins: where they are installed, and in ``directory`` where one is named."""
+    return functools.partial(find, directory) if directory else discover
 
 
 def find(directory: str, disabled: Collection[str] = ()) -> Mapping[str, Found]:
@@ -94,6 +100,9 @@ def _registered(path: str) -> tuple[str, str]:
 
 def _load(path: str) -> ModuleType:
     name = _PREFIX + os.path.basename(path).removesuffix(".py").replace("-", "_").replace(".", "_")
+    known = sys.modules.get(name)
+    if known is not None and known.__file__ == path:
+        return known  # as with installed packages, what is imported stays as it is
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None

@@ -16,6 +16,7 @@ from pycontainerd.kernel import Kernel
 from .apply import ReloadError, reload
 from .changes import Change, Verdict
 from .logs import configure
+from .plugindir import finder
 from .sdnotify import notify
 
 log = logging.getLogger("containerd")
@@ -68,7 +69,8 @@ class Reloader:
     async def _reload(self, *, dry_run: bool) -> Reloaded:
         from pycontainerd.config.check import check
 
-        findings, settings = await asyncio.to_thread(check, self._path)
+        find = finder(self._overridden.get("plugin_dir", ""))
+        findings, settings = await asyncio.to_thread(check, self._path, find)
         problems = [str(finding) for finding in findings if finding.severity == "error"]
         warnings = [str(finding) for finding in findings if finding.severity == "warning"]
         if problems:

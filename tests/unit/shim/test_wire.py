@@ -100,6 +100,10 @@ def test_numbers_go_both_ways(number, real):
     assert message.decode(message.encode(values)) == values
 
 
+def test_text_that_cannot_be_encoded_does_not_keep_an_answer_back():
+    assert messages.STATUS.decode(messages.STATUS.encode({"message": "a\udcffb"}))["message"] == "a?b"
+
+
 def test_fields_that_are_not_known_are_skipped():
     more = pb.StateResponse(id="x", pid=7, stdin="in").SerializeToString()
     fixed = struct.pack("<BI", 15 << 3 | 5, 1) + struct.pack("<BQ", 14 << 3 | 1, 1)

@@ -126,7 +126,7 @@ def start(arguments: Arguments) -> bytes:
     namespace, id = arguments.value("namespace"), arguments.value("id")  # noqa: A001
     params = bootstrap(sys.stdin.buffer.read(_MAX_INPUT), id)
     directory = (params["socket_dir"] if params else "") or _SOCKETS
-    bundle = arguments.value("bundle") or os.getcwd()
+    bundle = os.path.abspath(arguments.value("bundle") or os.getcwd())
     path = socket_path(directory, arguments.value("address"), namespace, group(bundle) or id)
     address = f"unix://{path}"
     if not _answers(path):

@@ -117,9 +117,11 @@ async def _use(client: Client, bundle: str) -> None:
         return await client.call(SERVICES[0], method, request.encode({"id": _ID, **fields}))
 
     try:
-        mount_rootfs([{"type": "rehearsal", "source": "none", "target": "", "options": ("ro",)}], bundle)
+        mount_rootfs(
+            [{"type": "bind", "source": f"{bundle}/nowhere", "target": "", "options": ("rbind", "ro")}], bundle
+        )
     except ContainerdError:
-        pass  # there is no such file system
+        pass  # there is nothing to mount
     streams = {name: f"{bundle}/{name}" for name in _STREAMS}
     created = await call("Create", messages.CREATE_REQUEST, bundle=bundle, **streams)
     try:

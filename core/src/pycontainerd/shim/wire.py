@@ -120,7 +120,7 @@ def _put(out: bytearray, number: int, kind: Kind, value: Any) -> None:
         out += _DOUBLE.pack(value)
         return
     if kind is TEXT:
-        value = value.encode()
+        value = value.encode(errors="replace")
     elif kind is not BYTES:
         value = kind.encode(value)
     _put_varint(out, number << 3 | _LENGTH)

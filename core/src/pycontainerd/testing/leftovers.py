@@ -92,9 +92,11 @@ def _parent(pid: int) -> int:
 def _mentions(pid: int, directory: str) -> bool:
     name, inside = directory.encode(), f"{directory}/"
     try:
-        for file in ("cmdline", "environ"):
-            if _has(_bytes(f"/proc/{pid}/{file}"), name):
-                return True
+        environment = _bytes(f"/proc/{pid}/environ")
+        if _has(_bytes(f"/proc/{pid}/cmdline"), name) or _has(environment, name):
+            return True
+        if f"{MARK}=".encode() in environment:
+            return False  # another's, whose mount namespace may have copies of our mounts
         if f"{os.readlink(f'/proc/{pid}/cwd')}/".startswith(inside):
             return True
         if os.readlink(f"/proc/{pid}/ns/mnt") == os.readlink("/proc/self/ns/mnt"):

@@ -69,7 +69,7 @@ def bare():
 
 
 def test_an_address_that_nobody_will_listen_on_is_said_by_check_explain_and_the_daemon(write, monkeypatch, bare):
-    monkeypatch.setattr("pycontainerd.config.check.installed", lambda _disabled: bare)
+    monkeypatch.setattr("pycontainerd.config.check.installed", lambda *_: bare)
     path = write(LISTENERS)
     findings, settings = check(path)
     wanted = {3: "grpc.tcp_address", 5: "debug.address", 7: "metrics.address"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from pycontainerd.contracts.snapshots import Kind
 from pycontainerd.kernel import Skip
 from pycontainerd.metadata.database import SqliteDatabase
 from pycontainerd.snapshots.records import RecordStore
-from pycontainerd.sys.mount import mounted
+from pycontainerd.sys.mount import mounted, unmount
 from pycontainerd.testing.filesystems import loop, run
 from pycontainerd_snapshotter_btrfs import place, plugin, subvolumes
 from pycontainerd_snapshotter_btrfs.snapshotter import BtrfsSnapshotter
@@ -237,3 +238,25 @@ def test_what_is_on_disk_is_told_while_no_daemon_runs(root, start, tmp_path):
     assert shape(root)["active"] == []
     with pytest.raises(FailedPrecondition, match="not mounted"):
         list(plugin.holdings(str(tmp_path)))
+
+
+def test_a_committed_snapshot_is_on_the_disk_when_the_commit_returns(database, tmp_path):
+    """A copy of the disk at that moment, as a power cut leaves it, has all of it."""
+    data = os.urandom(3 << 20)
+    with loop("btrfs") as path:
+        root = f"{path}/root"
+        snapshotter = BtrfsSnapshotter(root, place.check(root), RecordStore(database).records("btrfs"))
+        for key in ("a", "b"):
+            with mounted(snapshotter.prepare(key)) as point:
+                Path(point, "f").write_bytes(data)
+            if key == "a":
+                snapshotter.commit("c", "a")
+                shutil.copyfile(f"{os.path.dirname(path)}/disk", tmp_path / "disk")
+    (tmp_path / "mnt").mkdir()
+    run("mount", "-o", "loop", str(tmp_path / "disk"), str(tmp_path / "mnt"))
+    try:
+        left = tmp_path / "mnt/root"
+        (found,) = [path for path in left.glob("*/*") if path.parent.name == "snapshots"]
+        assert (found / "f").read_bytes() == data
+    finally:
+        unmount(str(tmp_path / "mnt"))

@@ -68,7 +68,7 @@ class BtrfsSnapshotter(RecordedSnapshotter):
             raise failure
 
     def sync(self) -> None:
-        self._dirs[Kind.COMMITTED].sync()  # all are on one file system
+        """What is committed is on the disk already: taking a snapshot of a subvolume waits for that."""
 
     def close(self) -> None:
         for folder in self._dirs.values():

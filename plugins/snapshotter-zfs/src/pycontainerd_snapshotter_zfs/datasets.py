@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterable, Iterator
 
 from pycontainerd.contracts.errors import AlreadyExists, ContainerdError, FailedPrecondition, NotFound
@@ -13,6 +14,7 @@ STATE = "pycontainerd:state"
 """The property of a dataset that is being made (``new``) or removed (``rm``). Unlike a name it can change while mounted."""
 SNAPSHOT = "snapshot"
 """What the ZFS snapshot of a committed snapshot is called, as in the Go containerd."""
+_PAUSES = (0.05, 0.1, 0.2)  # seconds; a dataset is busy for a moment when another command looks at it
 _UNSET = ("-", "")
 
 
@@ -47,7 +49,7 @@ class Datasets:
         """
         dataset = self.path(name)
         try:
-            self._zfs("destroy", "-r", dataset)
+            self._destroy(dataset)
         except NotFound:
             return
         except FailedPrecondition as exc:
@@ -55,6 +57,15 @@ class Datasets:
                 self._zfs("destroy", "-d", f"{dataset}@{SNAPSHOT}")
             exc.hint = exc.hint or "it is tried again at the next cleanup"
             raise
+
+    def _destroy(self, dataset: str) -> None:
+        for pause in _PAUSES:
+            try:
+                self._zfs("destroy", "-r", dataset)
+                return
+            except FailedPrecondition:
+                time.sleep(pause)
+        self._zfs("destroy", "-r", dataset)
 
     def create(self, dataset: str, *, parent: int | None = None) -> None:
         """Make ``dataset``, empty or as a clone of the committed snapshot ``parent``, in the state ``new``."""

@@ -84,7 +84,9 @@ def test_a_sample_means_what_it_says_and_has_no_error(name):
     assert {key: lookup(values, key) for key in MEANS[name]} == MEANS[name]
     findings, _ = check(path)
     said = [one for one in findings if one.severity != "note"]
-    assert [one.message.startswith(text) for one, text in zip(said, WARNS.get(name, ()), strict=True)] == [True] * len(said)
+    assert [one.message.startswith(text) for one, text in zip(said, WARNS.get(name, ()), strict=True)] == [True] * len(
+        said
+    )
     assert [one for one in said if one.severity == "error"] == []
 
 

@@ -66,7 +66,7 @@ def needs(known: Mapping[str, Registration]) -> dict[str, list[str]]:
     reach: dict[str, set[str]] = {}
     direct = {}
     for uri in required.order:
-        before = required.before[uri]
+        before = required.before(uri)
         implied = set().union(*(reach[name] for name in before)) if before else set()
         direct[uri] = [name for name in before if name not in implied]
         reach[uri] = implied | set(before)

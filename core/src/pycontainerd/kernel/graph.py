@@ -6,7 +6,7 @@ require a type of a thousand plugins make two thousand edges, not a million.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from graphlib import TopologicalSorter
 
 import attrs
@@ -29,35 +29,13 @@ class Graph:
     direct: Mapping[str, Sequence[str]]
     groups: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
 
-    @property
-    def before(self) -> Mapping[str, Sequence[str]]:
-        """The plugins that come before each, sorted. Each look at one costs their number."""
-        return _Before(self)
+    def before(self, uri: str) -> Sequence[str]:
+        """The plugins that come directly before ``uri``, sorted. It costs their number."""
+        return sorted({one for name in self.direct[uri] for one in self.groups.get(name, (name,))})
 
     def sorter(self) -> TopologicalSorter[str]:
-        """Gives what may come next; `is_plugin` tells plugins from groups, which are done as soon as they are ready."""
+        """Gives what may come next, plugins and groups; a group is done as soon as it is ready."""
         return TopologicalSorter({**self.direct, **self.groups})
-
-    def is_plugin(self, name: str) -> bool:
-        """Whether ``name``, which `sorter` gave, is a plugin and not a group."""
-        return name not in self.groups
-
-
-class _Before(Mapping[str, Sequence[str]]):
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
-
-    def __getitem__(self, uri: str) -> Sequence[str]:
-        found: set[str] = set()
-        for name in self._graph.direct[uri]:
-            found.update(self._graph.groups.get(name, (name,)))
-        return sorted(found)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._graph.direct)
-
-    def __len__(self) -> int:
-        return len(self._graph.direct)
 
 
 def resolve(registrations: Iterable[Registration]) -> Graph:

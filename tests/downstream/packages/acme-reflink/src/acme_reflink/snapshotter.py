@@ -20,7 +20,8 @@ class ReflinkSnapshotter(RecordedSnapshotter):
     def __init__(self, root: str, records: SnapshotRecords, program: str) -> None:
         super().__init__(records)
         self._program = program
-        self._dirs = SnapshotDirs(Folder(os.path.join(root, "trees")), records)
+        self._dirs = SnapshotDirs(Folder(os.path.join(root, "snapshots")), records)
+        self._restore()
 
     def commit(self, name: str, key: str, labels: Mapping[str, str] = EMPTY, *, parent: str = "") -> None:
         record = self._records.get(key)
@@ -36,17 +37,20 @@ class ReflinkSnapshotter(RecordedSnapshotter):
     def cleanup(self) -> None:
         self._dirs.cleanup()
 
+    def sync(self) -> None:
+        self._dirs.sync()
+
     def close(self) -> None:
         self._dirs.close()
 
-    def _make(self, kind: Kind, key: str, parent: str, labels: Mapping[str, str]) -> SnapshotRecord:
-        planned = self._records.reserve(key, parent)
-        with self._dirs.make(planned.id) as path:
-            if planned.parents and kind is Kind.ACTIVE:
-                self._copy(self._dirs.path(planned.parents[0]), path)
-            else:
-                make_directory(path, 0o755)
-            return self._records.create(kind, key, parent, labels, id=planned.id)
+    def _folder(self, kind: Kind) -> SnapshotDirs:
+        return self._dirs
+
+    def _build(self, path: str, kind: Kind, parents: Sequence[int], labels: Mapping[str, str]) -> None:
+        if parents and kind is Kind.ACTIVE:
+            self._copy(self._dirs.path(parents[0]), path)
+        else:
+            make_directory(path, 0o755)
 
     def _copy(self, source: str, target: str) -> None:
         command = [self._program, "--archive", "--reflink=auto", "--no-target-directory", source, target]

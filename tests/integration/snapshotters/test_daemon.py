@@ -6,9 +6,12 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from pycontainerd.contracts.types import Mount
+from pycontainerd.sys.mount import mounted
 from pycontainerd.testing import needs, zfs
 from pycontainerd.testing.client import OURS, Ctr, eventually
 from pycontainerd.testing.daemon import Daemon
@@ -32,7 +35,15 @@ def daemon(btrfs: str) -> Iterator[Daemon]:
         yield daemon
 
 
-def test_a_container_runs_on_btrfs_and_its_changes_are_a_layer(daemon: Daemon, btrfs: str, image_archive: str) -> None:
+def mount_of(command: str) -> tuple[str, str, tuple[str, ...]]:
+    """Type, source and options in ``mount -t TYPE SOURCE TARGET -o OPTIONS``."""
+    _, _, kind, source, _, _, options = command.split()
+    return kind, source, tuple(options.split(","))
+
+
+def test_a_container_runs_on_btrfs_and_what_it_changed_is_a_layer_and_can_be_saved(
+    daemon: Daemon, btrfs: str, image_archive: str, tmp_path: Path
+) -> None:
     ctr = Ctr(OURS, daemon.address)
     ctr("images", "import", "--snapshotter", "btrfs", image_archive)
     name = f"c-{uuid.uuid4().hex[:8]}"
@@ -43,6 +54,12 @@ def test_a_container_runs_on_btrfs_and_its_changes_are_a_layer(daemon: Daemon, b
     assert layer.startswith("sha256:")
     usage = json.loads(ctr("snapshots", "--snapshotter", "btrfs", "usage", "-o", "json", name))
     assert usage[0]["inodes"] >= 1
+    archive = str(tmp_path / "saved")
+    ctr("snapshots", "--snapshotter", "btrfs", "export", archive, name)
+    ctr("snapshots", "import", archive, "restored")
+    kind, source, options = mount_of(ctr("snapshots", "prepare", "-t", "/mnt", "look", "restored"))
+    with mounted([Mount(kind, source, options=options)]) as root:
+        assert Path(root, "file").read_text() == "changed\n"
     ctr("containers", "rm", name)
     eventually(lambda: os.listdir(f"{btrfs}/snapshots/active") == [], "the container's subvolume is gone", 10)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -255,3 +257,43 @@ def test_the_files_of_an_active_snapshot_come_back_with_the_owner_of_the_layer_b
     assert again.stat("lost").labels == {"kept": "yes"}
     with mounted(again.mounts("lost")) as path:
         Path(path, "new").touch()
+
+
+_ROOTLESS = """
+import os, sys
+from pycontainerd.metadata.database import SqliteDatabase
+from pycontainerd.snapshots.records import RecordStore
+from pycontainerd.sys import idmap
+from pycontainerd.sys.mount import mounted
+from pycontainerd.sys.userns import in_user_namespace
+from pycontainerd_snapshotter_overlay import plugin, probe
+from pycontainerd_snapshotter_overlay.snapshotter import OverlaySnapshotter
+
+root = sys.argv[1]
+assert in_user_namespace()
+options = plugin._options([])
+probe.check(root, options)
+assert not idmap.supported(root)
+database = SqliteDatabase(root + "/metadata.db", print, sync=False)
+snapshotter = OverlaySnapshotter(root, RecordStore(database).records("overlayfs"), options=options, sync_remove=True)
+with mounted(snapshotter.prepare("a"), root) as path:
+    os.makedirs(path + "/d/old")
+snapshotter.commit("c", "a")
+with mounted(snapshotter.prepare("b", "c"), root) as path:
+    os.rmdir(path + "/d/old")
+    os.rmdir(path + "/d")
+    os.mkdir(path + "/d")
+snapshotter.commit("e", "b")
+with mounted(snapshotter.view("v", "e"), root) as path:
+    assert os.listdir(path + "/d") == []
+opaque = os.getxattr(root + "/snapshots/2/fs/d", "user.overlay.opaque")
+print(",".join(options), opaque.decode())
+database.close()
+"""
+
+
+def test_in_a_user_namespace_the_marks_are_in_attributes_that_users_may_set(root):
+    command = ["unshare", "--user", "--map-root-user", "--mount", sys.executable, "-c", _ROOTLESS, root]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "userxattr,index=off y\n"

@@ -19,7 +19,8 @@ import sys
 
 from pycontainerd.contracts.errors import ContainerdError, Internal, InvalidArgument, NotFound, Unavailable
 
-from . import files, process, protocol
+from . import files, protocol
+from .process import Prepared, run, settle, take
 from .rehearsal import rehearse
 from .title import set_title
 
@@ -36,14 +37,14 @@ _SELDOM = ("json", "pycontainerd.shim.console", "pycontainerd.shim.metrics", "py
 
 def main(descriptor: int) -> None:
     """Answer requests on the control socket until it ends."""
-    process.settle(descriptor)
+    settle(descriptor)
     control = socket.socket(fileno=descriptor)
     control.set_inheritable(False)
     rehearse()
     for module in _SELDOM:
         importlib.import_module(module)
     _name()
-    prepared = process.Prepared()
+    prepared = Prepared()
     drivers: dict[str, Any] = {}
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     _settle()
@@ -94,19 +95,14 @@ def _plain_fork() -> int:
     return pid
 
 
-def _become(control: socket.socket, message: bytes, prepared: process.Prepared, drivers: Mapping[str, Any]) -> NoReturn:
+def _become(control: socket.socket, message: bytes, prepared: Prepared, drivers: Mapping[str, Any]) -> NoReturn:
     """In the child: be the shim that ``message`` asks for."""
-    _, number, *fields = protocol.decode(message)
     try:
-        order = protocol.Order(*fields)
-        driver = drivers[order.driver]
-        listening = process.listen(order)
+        order, driver, listening = take(control, message, drivers)
     except Exception as exc:
         _tell(control, message, exc)
         os._exit(1)
-    protocol.send(control, number, str(os.getpid()))
-    control.close()
-    process.run(prepared, order, driver, listening)
+    run(prepared, order, driver, listening)
     os._exit(0)
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import gc
 import os
 import signal
+from gc import enable
+from os import dup2, setsid
 
 from pycontainerd.contracts.errors import NotFound
 from pycontainerd.ttrpc.sockets import listener
 
-from . import files, log, loop
+from . import files, log
+from .log import to_bundle
+from .loop import run as run_loop
+from .protocol import Order, decode, send
 from .publisher import Publisher
 from .rpc import Server
 from .service import methods
@@ -19,9 +24,9 @@ from .title import set_title
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Mapping
 
     from .driver import Driver
-    from .protocol import Order
 
 _DESCRIPTORS = 1 << 20
 _COLLECT = (20000, 50, 100)  # garbage is rare here, and a collection writes to every page with objects
@@ -53,6 +58,7 @@ def settle(*keep: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    gc.set_threshold(*_COLLECT)
     _follow_the_daemon()
 
 
@@ -66,6 +72,20 @@ def _follow_the_daemon() -> None:
         files.write(path, str(min(int(files.read(path)) + 1, _MAX_SCORE)))
     except (OSError, ValueError) as exc:
         log.debug(f"cannot adjust the OOM score: {exc}")
+
+
+def take(control: socket.socket, message: bytes, drivers: Mapping[str, Driver]) -> tuple[Order, Driver, socket.socket]:
+    """What ``message`` asks for, its driver and its socket. It is answered, and ``control`` closed.
+
+    :raises ContainerdError: see `listen`.
+    """
+    _, number, *fields = decode(message)
+    order = Order(*fields)
+    driver = drivers[order.driver]
+    listening = listen(order)
+    send(control, number, str(os.getpid()))
+    control.close()
+    return order, driver, listening
 
 
 def listen(order: Order) -> socket.socket:
@@ -84,14 +104,17 @@ def listen(order: Order) -> socket.socket:
 
 
 def run(prepared: Prepared, order: Order, driver: Driver, listening: socket.socket) -> None:
-    """Be the shim that ``order`` asks for until it is told to shut down."""
+    """Be the shim that ``order`` asks for until it is told to shut down.
+
+    What it calls is imported by name: it cannot be rehearsed, and an attribute that is looked up for the first time after
+    the fork costs pages.
+    """
     try:
-        os.setsid()
-        os.dup2(0, 2)
-        log.to_bundle(debug=order.debug)
-        gc.set_threshold(*_COLLECT)
-        gc.enable()
-        loop.run(serve(prepared, order, driver, listening))
+        setsid()
+        dup2(0, 2)
+        to_bundle(debug=order.debug)
+        enable()
+        run_loop(serve(prepared, order, driver, listening))
     except Exception as exc:
         log.failure("the shim failed", exc)
     finally:

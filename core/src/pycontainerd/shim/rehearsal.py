@@ -96,13 +96,8 @@ async def _life(directory: str, events: str) -> None:
     ours, theirs = socket.socketpair()
     path = f"{directory}/s"
     message = protocol.encode(protocol.START, "1", _ID, _ID, directory, events, path, "", "")
-    _, number, *fields = protocol.decode(message)
-    order = protocol.Order(*fields)
-    listening = process.listen(order)
-    protocol.send(ours, number, str(os.getpid()))
-    ours.close()
+    order, driver, listening = process.take(ours, message, {"": RuncDriver()})
     theirs.close()
-    driver = RuncDriver(f"{directory}/runtime")
     serving = loop.spawn(process.serve(process.Prepared(), order, driver, listening))
     client = Client.connect(path, name="the rehearsal")
     try:
@@ -122,8 +117,9 @@ async def _use(client: Client, bundle: str) -> None:
         )
     except ContainerdError:
         pass  # there is nothing to mount
+    options = messages.pack(messages.RUNC_OPTIONS, {"binary_name": f"{bundle}/runtime"})
     streams = {name: f"{bundle}/{name}" for name in _STREAMS}
-    created = await call("Create", messages.CREATE_REQUEST, bundle=bundle, **streams)
+    created = await call("Create", messages.CREATE_REQUEST, bundle=bundle, options=options, **streams)
     try:
         waiting = loop.spawn(call("Wait", messages.WAIT_REQUEST))
         await call("Start", messages.START_REQUEST)

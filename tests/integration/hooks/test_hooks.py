@@ -224,6 +224,21 @@ def test_a_disabled_hook_is_never_imported(setup):
     assert "disabled" in setup.ctr("plugins", "why", "io.containerd.hook.v1.off")
 
 
+def test_a_hook_that_is_switched_on_and_off_counts_from_the_next_container_on(image_archive, tmp_path, name):
+    install(tmp_path, "hook-editor", EDITOR, {"io.containerd.hook.v1.editor": "hook_editor:registration"})
+    off = 'disabled_plugins = ["io.containerd.hook.v1.editor"]'
+    with Daemon.ours(environment={"PYTHONPATH": str(tmp_path)}, disabled=["io.containerd.hook.v1.editor"]) as daemon:
+        ctr = Ctr(OURS, daemon.address)
+        ctr("images", "import", image_archive)
+        run = ("run", "--rm", IMAGE, name, "sh", "-c", "echo :$EDITED")
+        config = Path(f"{daemon.directory}/config.toml")
+        for old, new, out in ((off, "", f":{ctr.namespace}\n"), ("version = 2", f"version = 2\n{off}", ":\n")):
+            assert ctr(*run) != out
+            config.write_text(config.read_text().replace(old, new))
+            ctr("reload")
+            assert ctr(*run) == out
+
+
 def test_nothing_is_pulled_while_a_verifier_is_not_up(registry, host_image, tmp_path):
     install(
         tmp_path,

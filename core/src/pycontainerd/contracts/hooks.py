@@ -133,6 +133,7 @@ class Hooks:
 
         Called when that command is, and for no other, so that nobody pays for it. Use
         `pycontainerd.ctr.context.execute` to get a connected client. The commands of ``ctr`` itself cannot be replaced.
+        What is disabled is said by the configuration on this machine, or the file that CONTAINERD_CONFIG names.
 
         Raising ends ``ctr`` with a message that has the plugin's name, and status 5.
         """

@@ -43,14 +43,14 @@ def test_every_marked_test_is_about_a_hook_that_there_is() -> None:
 
 
 def test_a_misspelt_hook_is_an_error_with_the_nearest_name() -> None:
-    with pytest.raises(InvalidArgument, match="there is no hook 'edit_oci_spek'.*did you mean edit_oci_spec"):
+    with pytest.raises(InvalidArgument, match=r"there is no hook 'edit_oci_spek'.*did you mean edit_oci_spec"):
 
         @hook
         def edit_oci_spek() -> None: ...
 
 
 def test_an_argument_that_the_hook_does_not_have_is_an_error_with_those_it_has() -> None:
-    with pytest.raises(InvalidArgument, match="no argument 'container'.*namespace, id, runtime, spec"):
+    with pytest.raises(InvalidArgument, match=r"no argument 'container'.*namespace, id, runtime, spec"):
 
         @hook
         def edit_oci_spec(container: str) -> None: ...

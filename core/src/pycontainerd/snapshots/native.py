@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Mapping, Sequence
 
@@ -19,8 +18,8 @@ class NativeSnapshotter(RecordedSnapshotter):
     """Each snapshot is a full copy under ``<root>/snapshots/<id>``; see `contracts.snapshots.Snapshotter`."""
 
     def __init__(self, root: str, records: SnapshotRecords) -> None:
-        super().__init__(records)
         self._dirs = SnapshotDirs(Folder(os.path.join(root, "snapshots")), records)
+        super().__init__(records, self._dirs)
         self._restore()
 
     def commit(self, name: str, key: str, labels: Mapping[str, str] = EMPTY, *, parent: str = "") -> None:
@@ -32,28 +31,6 @@ class NativeSnapshotter(RecordedSnapshotter):
             )
         usage = self._measure(record) if record.kind is Kind.ACTIVE else Usage(0, 0)
         self._records.commit(key, name, usage, labels, parent)
-
-    def remove(self, key: str) -> None:
-        with self._dirs.remove(self._records.removable(key).id):
-            self._records.remove(key)
-
-    def remove_many(self, keys: Sequence[str]) -> None:
-        with contextlib.ExitStack() as moved:
-            for number in self._records.removable_many(keys):
-                moved.enter_context(self._dirs.remove(number))
-            self._records.remove_many(keys)
-
-    def cleanup(self) -> None:
-        self._dirs.cleanup()
-
-    def sync(self) -> None:
-        self._dirs.sync()
-
-    def close(self) -> None:
-        self._dirs.close()
-
-    def _folder(self, kind: Kind) -> SnapshotDirs:
-        return self._dirs
 
     def _build(self, path: str, kind: Kind, parents: Sequence[int], labels: Mapping[str, str]) -> None:
         make_directory(path, 0o755)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -18,12 +19,13 @@ log = logging.getLogger("containerd.snapshots")
 class RecordedSnapshotter:
     """The operations of `contracts.snapshots.Snapshotter` that the records answer.
 
-    A subclass makes the files (`_build`) in its folders (`_folder`), says how they are mounted (`_mounts`) and what they
-    take (`_measure`), and has `commit`, `remove`, `cleanup` and `close` of its own. When it is ready it calls `_restore`.
+    A subclass makes the files (`_build`), says how they are mounted (`_mounts`) and what they take (`_measure`), and has
+    `commit` of its own. ``folders`` is where snapshots of each kind are. When it is ready it calls `_restore`.
     """
 
-    def __init__(self, records: SnapshotRecords) -> None:
+    def __init__(self, records: SnapshotRecords, folders: SnapshotDirs | Mapping[Kind, SnapshotDirs]) -> None:
         self._records = records
+        self._folders = folders if isinstance(folders, Mapping) else dict.fromkeys(Kind, folders)
 
     def stat(self, key: str) -> SnapshotInfo:
         info = self._records.get(key).info
@@ -48,6 +50,36 @@ class RecordedSnapshotter:
 
     def view(self, key: str, parent: str = "", labels: Mapping[str, str] = EMPTY) -> Sequence[Mount]:
         return self._mounts(self._make(Kind.VIEW, key, parent, labels))
+
+    def remove(self, key: str) -> None:
+        record = self._records.removable(key)
+        with self._folder(record.kind).remove(record.id):
+            self._records.remove(key)
+
+    def remove_many(self, keys: Sequence[str]) -> None:
+        """See `contracts.snapshots.BulkRemoving`."""
+        with contextlib.ExitStack() as moved:
+            for key, number in zip(keys, self._records.removable_many(keys), strict=True):
+                moved.enter_context(self._folder_of(key).remove(number))
+            self._records.remove_many(keys)
+
+    def cleanup(self) -> None:
+        failure: ContainerdError | None = None
+        for folder in self._each_folder():
+            try:
+                folder.cleanup()
+            except ContainerdError as exc:
+                failure = exc
+        if failure is not None:
+            raise failure
+
+    def close(self) -> None:
+        for folder in self._each_folder():
+            folder.close()
+
+    def sync(self) -> None:
+        """See `contracts.snapshots.Syncing`."""
+        self._folder(Kind.COMMITTED).sync()
 
     def walk(self, filters: Sequence[str] = ()) -> Iterator[SnapshotInfo]:
         return self._records.walk(filters)
@@ -81,7 +113,14 @@ class RecordedSnapshotter:
 
     def _folder(self, kind: Kind) -> SnapshotDirs:
         """Where snapshots of a kind are."""
-        raise NotImplementedError
+        return self._folders[kind]
+
+    def _folder_of(self, key: str) -> SnapshotDirs:
+        folders = self._each_folder()
+        return folders[0] if len(folders) == 1 else self._folder(self._records.get(key).kind)
+
+    def _each_folder(self) -> list[SnapshotDirs]:
+        return list(dict.fromkeys(self._folders.values()))
 
     def _build(self, path: str, kind: Kind, parents: Sequence[int], labels: Mapping[str, str]) -> None:
         """Make the files of a new snapshot at ``path`` on ``parents``, the nearest first.

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pycontainerd.contracts.errors import AlreadyExists, ContainerdError, FailedPrecondition, InvalidArgument, NotFound
-from pycontainerd.contracts.snapshots import Kind, Snapshotter
+from pycontainerd.contracts.snapshots import BulkRemoving, Kind, Snapshotter
 
 from .snapshotters_files import SnapshotFiles
 
@@ -127,6 +127,20 @@ class SnapshotterSuite(SnapshotFiles):
         for name in ("v", "top", "middle", "bottom"):
             snapshotter.remove(name)
         assert list(snapshotter.walk()) == []
+
+    def test_many_are_removed_together_or_none(self, snapshotter: Snapshotter) -> None:
+        if not isinstance(snapshotter, BulkRemoving):
+            return
+        self._stack(snapshotter)
+        with pytest.raises(FailedPrecondition):
+            snapshotter.remove_many(["top", "middle"])  # "v" is on it too
+        with pytest.raises(NotFound):
+            snapshotter.remove_many(["top", "missing"])
+        with self.mounted(snapshotter.mounts("top")) as root:
+            assert os.listdir(root) == []
+        snapshotter.remove_many(["v", "top", "middle", "bottom"])
+        assert list(snapshotter.walk()) == []
+        snapshotter.cleanup()
 
     def test_a_removed_key_can_be_used_again(self, snapshotter: Snapshotter) -> None:
         with self.mounted(snapshotter.prepare("a")) as root:

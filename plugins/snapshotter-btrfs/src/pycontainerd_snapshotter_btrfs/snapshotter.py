@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
-from pycontainerd.contracts.errors import ContainerdError, FailedPrecondition, NotFound, NotImplemented
+from pycontainerd.contracts.errors import FailedPrecondition, NotFound, NotImplemented
 from pycontainerd.contracts.quoting import quote
 from pycontainerd.contracts.snapshots import Holding, Kind, SnapshotRecord, SnapshotRecords, Usage
 from pycontainerd.contracts.types import EMPTY, Mount
@@ -26,7 +26,6 @@ class BtrfsSnapshotter(RecordedSnapshotter):
     """See `contracts.snapshots.Snapshotter`. ``device`` is what the file system of ``root`` is mounted from."""
 
     def __init__(self, root: str, device: str, records: SnapshotRecords) -> None:
-        super().__init__(records)
         self._device = device
         self._dirs = {
             kind: SnapshotDirs(
@@ -34,6 +33,7 @@ class BtrfsSnapshotter(RecordedSnapshotter):
             )
             for kind, folder in _FOLDERS.items()
         }
+        super().__init__(records, self._dirs)
         self._restore()
 
     def commit(self, name: str, key: str, labels: Mapping[str, str] = EMPTY, *, parent: str = "") -> None:
@@ -52,30 +52,8 @@ class BtrfsSnapshotter(RecordedSnapshotter):
             with self._dirs[Kind.ACTIVE].remove(record.id):
                 self._records.commit(key, name, usage, labels, parent)
 
-    def remove(self, key: str) -> None:
-        record = self._records.removable(key)
-        with self._dirs[record.kind].remove(record.id):
-            self._records.remove(key)
-
-    def cleanup(self) -> None:
-        failure: ContainerdError | None = None
-        for folder in self._dirs.values():
-            try:
-                folder.cleanup()
-            except ContainerdError as exc:
-                failure = exc
-        if failure is not None:
-            raise failure
-
     def sync(self) -> None:
         """What is committed is on the disk already: taking a snapshot of a subvolume waits for that."""
-
-    def close(self) -> None:
-        for folder in self._dirs.values():
-            folder.close()
-
-    def _folder(self, kind: Kind) -> SnapshotDirs:
-        return self._dirs[kind]
 
     def _build(self, path: str, kind: Kind, parents: Sequence[int], labels: Mapping[str, str]) -> None:
         if parents:

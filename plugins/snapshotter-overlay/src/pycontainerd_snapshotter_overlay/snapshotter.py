@@ -5,7 +5,6 @@ A snapshot's own changes are in ``fs``; mounting stacks the ``fs`` of its parent
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -40,8 +39,8 @@ class OverlaySnapshotter(RecordedSnapshotter):
         sync_remove: bool = False,
         remap: bool = False,
     ) -> None:
-        super().__init__(records)
         self._dirs = SnapshotDirs(Folder(os.path.join(root, "snapshots")), records, sync=sync_remove)
+        super().__init__(records, self._dirs)
         self._options = tuple(options)
         self._upperdir_label = upperdir_label
         self._remap = remap
@@ -60,16 +59,6 @@ class OverlaySnapshotter(RecordedSnapshotter):
         usage = self._measure(record) if record.kind is Kind.ACTIVE else Usage(0, 0)
         self._records.commit(key, name, usage, labels, parent)
 
-    def remove(self, key: str) -> None:
-        with self._dirs.remove(self._records.removable(key).id):
-            self._records.remove(key)
-
-    def remove_many(self, keys: Sequence[str]) -> None:
-        with contextlib.ExitStack() as moved:
-            for number in self._records.removable_many(keys):
-                moved.enter_context(self._dirs.remove(number))
-            self._records.remove_many(keys)
-
     def walk(self, filters: Sequence[str] = ()) -> Iterator[SnapshotInfo]:
         if not self._upperdir_label:
             yield from self._records.walk(filters)
@@ -78,18 +67,6 @@ class OverlaySnapshotter(RecordedSnapshotter):
         for info in self._records.walk(filters):
             if info.name in numbers:
                 yield self._labelled(info, numbers[info.name])
-
-    def cleanup(self) -> None:
-        self._dirs.cleanup()
-
-    def sync(self) -> None:
-        self._dirs.sync()
-
-    def close(self) -> None:
-        self._dirs.close()
-
-    def _folder(self, kind: Kind) -> SnapshotDirs:
-        return self._dirs
 
     def _build(self, path: str, kind: Kind, parents: Sequence[int], labels: Mapping[str, str]) -> None:
         mapping = owners.mapping(labels)

@@ -25,9 +25,9 @@ class ZfsSnapshotter(RecordedSnapshotter):
     """See `contracts.snapshots.Snapshotter`. Snapshots are children of ``dataset``."""
 
     def __init__(self, dataset: str, records: SnapshotRecords) -> None:
-        super().__init__(records)
         self._datasets = Datasets(dataset)
         self._dirs = SnapshotDirs(self._datasets, records)
+        super().__init__(records, self._dirs)
         self._usages = Usages(self._datasets.used)
         self._commits = KeyedLocks()
         self._restore()
@@ -50,21 +50,8 @@ class ZfsSnapshotter(RecordedSnapshotter):
                 self._datasets.drop_snapshot(record.id)
                 raise
 
-    def remove(self, key: str) -> None:
-        with self._dirs.remove(self._records.removable(key).id):
-            self._records.remove(key)
-
-    def cleanup(self) -> None:
-        self._dirs.cleanup()
-
     def sync(self) -> None:
         """What is committed is on the disk already: taking a ZFS snapshot waits for that."""
-
-    def close(self) -> None:
-        self._dirs.close()
-
-    def _folder(self, kind: Kind) -> SnapshotDirs:
-        return self._dirs
 
     def _build(self, path: str, kind: Kind, parents: Sequence[int], labels: Mapping[str, str]) -> None:
         self._datasets.create(path, parent=parents[0] if parents else None)

@@ -125,6 +125,7 @@ async def _use(client: Client, bundle: str) -> None:
         await call("Start", messages.START_REQUEST)
         await call("State", messages.STATE_REQUEST)
         await call("Connect", messages.CONNECT_REQUEST)
+        await call("Stats", messages.STATS_REQUEST)
         await call("Kill", messages.KILL_REQUEST, signal=int(signal.SIGKILL))
         await waiting
         await call("Delete", messages.DELETE_REQUEST)

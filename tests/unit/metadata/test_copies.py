@@ -164,11 +164,11 @@ def test_damage_that_a_copy_shows_is_said_and_repaired_by_the_next_start(
         add(database, f"n{number}")
     database.close()
     monkeypatch.setattr(keeper, "TICK", 0.01)
+    said: list[str] = []
+    database = SqliteDatabase(path, said.append, copies=0.02)
     with open(path, "r+b") as file:
         file.seek(20 * 4096)
         file.write(b"\xa5" * 4096)
-    said: list[str] = []
-    database = SqliteDatabase(path, said.append, copies=0.02)
     add(database, "zzz")
     until(lambda: said)
     database.close()

@@ -11,7 +11,7 @@ from pycontainerd.contracts.errors import FailedPrecondition
 from pycontainerd.sys.boot import boot_id
 
 PATIENCE = 10.0  # seconds to wait for a daemon that is still stopping
-_SIZE = 128  # bytes of the file, always: overwriting it in place needs no space, which a full disk has none of
+_SIZE = 512  # bytes of the file, always: overwriting it in place needs no space, which a full disk has none of
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 OPENING, OPEN, DAMAGED, CLOSED = "opening", "open", "damaged", "closed"
@@ -23,7 +23,8 @@ class Claim:
     It holds the boot id of the machine and a word: the next start knows from them whether the end was orderly, whether
     the power was off in between, and whether damage was seen. ``unclean``: the last owner did not let go in order;
     ``same_boot``: and the machine has been up since; ``was_open``: it had the database open; ``known``: there was a
-    database before; ``damaged``: it saw damage. ``read_only``: the file system takes no writes.
+    database before; ``damaged``: it saw damage. ``seal``: what it said of the file when it closed
+    it, and ``copy`` the name of the copy that has the same. ``read_only``: the file system takes no writes.
     """
 
     def __init__(self, path: str, patience: float = PATIENCE) -> None:
@@ -34,7 +35,7 @@ class Claim:
         try:
             if self._fd >= 0:
                 self._lock(time.monotonic() + patience)
-            boot, word = self._read()
+            boot, word, self.seal, self.copy = self._read()
             self.unclean = bool(boot) and word != CLOSED
             self.same_boot = boot == boot_id()
             self.was_open = self.unclean and word in (OPEN, DAMAGED)
@@ -54,10 +55,10 @@ class Claim:
         self.damaged = True
         self._say(DAMAGED)
 
-    def release(self) -> None:
-        """Say that the end was orderly, and let go."""
+    def release(self, seal: str = "", copy: str = "") -> None:
+        """Say that the end was orderly, what the file is and which copy is the same, and let go."""
         if not self.damaged:
-            self._say(CLOSED)
+            self._say(CLOSED, seal, copy)
         self.abandon()
 
     def abandon(self) -> None:
@@ -78,16 +79,17 @@ class Claim:
         except OSError:
             return -1  # nobody can write here, so there is nobody to be kept out
 
-    def _read(self) -> tuple[str, str]:
+    def _read(self) -> tuple[str, str, str, str]:
         if self._fd < 0:
-            return "", ""
+            return "", "", "", ""
         lines = os.pread(self._fd, _SIZE, 0).decode("ascii", "replace").split("\n")
-        return lines[0].strip(), (lines[1] if len(lines) > 1 else "").strip()
+        boot, word, seal, copy, *_ = (*(line.strip() for line in lines), "", "", "", "")
+        return boot, word, seal, copy
 
-    def _say(self, word: str) -> None:
+    def _say(self, word: str, seal: str = "", copy: str = "") -> None:
         if self.read_only or self._fd < 0:
             return
-        os.pwrite(self._fd, f"{boot_id()}\n{word}\n".ljust(_SIZE).encode("ascii"), 0)
+        os.pwrite(self._fd, f"{boot_id()}\n{word}\n{seal}\n{copy}\n".ljust(_SIZE).encode("ascii"), 0)
         os.fsync(self._fd)
 
     def _lock(self, deadline: float) -> None:

@@ -13,7 +13,7 @@ def connect(path: str, *, writable: bool = True, sync: bool = True) -> sqlite3.C
     if writable:
         pragmas += ["journal_mode=WAL", f"synchronous={'FULL' if sync else 'OFF'}", "journal_size_limit=67108864"]
     else:
-        pragmas += ["query_only=ON"]
+        pragmas += ["query_only=ON", "cache_size=-8192"]  # holds a list of some hundred containers
     try:
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")

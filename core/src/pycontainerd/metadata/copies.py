@@ -118,7 +118,7 @@ def verify(path: str) -> None:
             if verdict != ["ok"]:
                 raise DataLoss(f"{path}: {'; '.join(map(str, verdict))[:500]}")
             check_tables(connection, versions(connection)[0])
-    except sqlite3.DatabaseError as exc:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:
         raise DataLoss(f"{path}: {exc}") from exc
 
 

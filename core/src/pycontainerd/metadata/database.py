@@ -24,7 +24,7 @@ from .ballast import Ballast
 from .connections import connect
 from .damage import explain, is_damage, primary_code
 from .keeper import INTERVAL, Keeper
-from .recovery import open_checked
+from .recovery import open_checked, seal
 
 T = TypeVar("T")
 BATCH = 128  # functions that may share one commit
@@ -119,12 +119,11 @@ class SqliteDatabase:
             self._queue.put(None)
             readers, self._readers = self._readers, []
         self._thread.join()
-        if self._keeper is not None:
-            self._keeper.close()
+        copy = self._keeper.close() if self._keeper is not None else ""
         for connection in readers:
             connection.close()
         self._writer.close()
-        self._claim.release()
+        self._claim.release("" if self._opened.scratch else seal(self._path), copy)
         if self._opened.scratch:
             shutil.rmtree(self._opened.scratch, ignore_errors=True)
 

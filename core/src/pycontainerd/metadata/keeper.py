@@ -49,12 +49,17 @@ class Keeper:
         self._thread = threading.Thread(target=self._run, name="metadata-keeper", daemon=True)
         self._thread.start()
 
-    def close(self) -> None:
-        """Stop, and leave a copy of a database that has changed, where that does not take long."""
+    def close(self) -> str:
+        """Stop, and leave a copy of a database that has changed, where that does not take long.
+
+        Gives the name of the copy that has all that the database has, "" where there is none.
+        """
         self._end.set()
         self._thread.join()
         if self._changes() != self._copied and os.path.getsize(self._path) <= _AT_END:
             self._copy(hurry=True)
+        copies = self._copies.list()
+        return os.path.basename(copies[0]) if copies and self._changes() == self._copied else ""
 
     def _run(self) -> None:
         self._reserve()

@@ -36,7 +36,7 @@ def _init(ctx: Context[Config]) -> SqliteDatabase:
     path = os.path.join(ctx.root, "metadata.db")
     ctx.exports["path"] = path
     isolated = ctx.config.content_sharing_policy == "isolated"
-    return SqliteDatabase(
+    database = SqliteDatabase(
         path,
         ctx.log.error,
         sync=not ctx.config.no_sync,
@@ -44,6 +44,34 @@ def _init(ctx: Context[Config]) -> SqliteDatabase:
         ballast=ctx.config.ballast,
         copies=ctx.config.copy_interval,
     )
+    if database.damage is not None:
+        _derive(ctx, database)
+    return database
+
+
+def _derive(ctx: Context[Config], database: SqliteDatabase) -> None:
+    """Before anybody uses it: what can be derived from what is on disk gets its records again."""
+    from . import rebuild
+    from .check.truths import Place, Site
+
+    assert database.damage is not None
+
+    def place(name: str) -> Place:
+        uri = f"io.containerd.snapshotter.v1.{name}"
+        own = ctx.daemon.config.get("plugins", uri, "root_path", kind=str, default="") if ctx.daemon.config else ""
+        return Place(name, own or os.path.join(ctx.daemon.root, uri))
+
+    names = database.read(lambda db: db.execute("SELECT DISTINCT snapshotter FROM snapshot_records").fetchall())
+    content = os.path.join(ctx.daemon.root, "io.containerd.content.v1.content")
+    site = Site(os.path.join(ctx.root, "metadata.db"), content, [place(name) for (name,) in names])
+    before = len(database.damage.sentences)
+    try:
+        rebuild.rebuild(database, site, database.damage, rebuild.namespaces_of_tasks(ctx.daemon.state))
+    except Exception as exc:  # whatever it met: the daemon starts, with what there is
+        database.damage.add(f"deriving records from what is on disk failed: {exc}")
+        ctx.log.error("deriving records failed", exc=exc)  # noqa: TRY400 - the traceback is in exc
+    for sentence in database.damage.sentences[before:]:
+        ctx.log.error(sentence)
 
 
 metadata = Registration(

@@ -8,6 +8,7 @@ quarantine without a report, and begins again.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -28,10 +29,11 @@ from .connections import connect, connect_reader
 from .copies import Copies
 from .damage import is_damage
 from .report import SUFFIX, Report, restored
-from .salvage import salvage
+from .salvage import nonsense, salvage
 from .schema import check_tables, migrate, versions
 
 CHECK_ALWAYS = 64 << 20  # bytes; a bigger database is checked only when the machine, not just the daemon, went down
+SEALED = 32 << 20  # bytes; that much is read at the end and at the start, to see whether it has changed meanwhile
 SKIP = 1_000_000  # numbers that are passed over after a loss: a lost record may have used them
 _MARK = ".damaged-"
 
@@ -104,7 +106,7 @@ def _open_or_replace(path: str, claim: Claim, say: Say, *, sync: bool) -> tuple[
                 return connection, _untold(path, unreported[-1], say)
             return connection, _incomplete(path, missing, connection, say) if missing else None
     aside = aside or _quarantine(path)
-    report = _replace(path, reason, aside)
+    report = _replace(path, reason, aside, exact=claim.copy)
     say(f"the metadata database {path} is damaged ({reason}); it is kept as {aside}; {'; '.join(report.sentences)}")
     connection, _ = _open(path, say, None, sync=sync)
     # Last: as long as there is no report, the next start knows that this one was interrupted.
@@ -130,6 +132,8 @@ def _amiss(path: str, claim: Claim) -> tuple[str, str]:
         return "it is not a file", ""
     if status.st_size == 0 and claim.known:
         return "the file is empty", ""
+    if claim.seal and _rotten(path, claim):
+        return "its bytes have changed although nobody has written to it", ""
     return "", ""
 
 
@@ -139,7 +143,9 @@ def _open(path: str, say: Say, claim: Claim | None, *, sync: bool) -> tuple[sqli
     :raises DataLoss: the file is damaged.
     """
     unclean = claim is not None and claim.unclean
-    check = claim is not None and (claim.damaged or (unclean and (not claim.same_boot or _size(path) <= CHECK_ALWAYS)))
+    check = claim is not None and (
+        claim.damaged or _changed(path, claim) or (unclean and (not claim.same_boot or _size(path) <= CHECK_ALWAYS))
+    )
     log = wal.inspect(path) if unclean else wal.Log(present=False)
     missing = ""
     connection = _sound(path, check=check, sync=sync)
@@ -153,6 +159,26 @@ def _open(path: str, say: Say, claim: Claim | None, *, sync: bool) -> tuple[sqli
         connection.close()
         raise
     return connection, missing
+
+
+def seal(path: str) -> str:
+    """What an orderly end says of the file: its digest, and what of its inode changes with every write."""
+    if _size(path) > SEALED or _size(f"{path}-wal"):
+        return ""
+    with open(path, "rb") as file:
+        status = os.fstat(file.fileno())
+        return f"{hashlib.file_digest(file, 'sha256').hexdigest()} {status.st_mtime_ns} {status.st_ino}"
+
+
+def _changed(path: str, claim: Claim) -> bool:
+    """True where the file is not what it was when it was closed in order."""
+    return bool(claim.seal) and seal(path) not in ("", claim.seal)
+
+
+def _rotten(path: str, claim: Claim) -> bool:
+    """True where it has other bytes although nobody has written to it: what a failing disk does."""
+    was, now = claim.seal.split(), seal(path).split()
+    return len(was) == len(now) == 3 and was[0] != now[0] and was[1:] == now[1:]
 
 
 def _unreported(path: str) -> list[str]:
@@ -169,11 +195,15 @@ def _sound(path: str, *, check: bool, sync: bool) -> sqlite3.Connection:
         if os.path.exists(path):
             with contextlib.closing(connect_reader(path)) as reader:
                 if check:
-                    verdict = [row[0] for row in reader.execute("PRAGMA quick_check(3)")]
+                    verdict = [row[0] for row in reader.execute("PRAGMA integrity_check(3)")]
                     if verdict != ["ok"]:
                         raise DataLoss("; ".join(map(str, verdict))[:500])
                 check_tables(reader, versions(reader)[0])
+                if check and (reason := nonsense(reader)):
+                    raise DataLoss(reason)
         return connect(path, sync=sync)
+    except UnicodeDecodeError as exc:  # of a name, or of SQLite's message that has it
+        raise DataLoss(str(exc)) from exc
     except sqlite3.DatabaseError as exc:
         if is_damage(exc, path):
             raise DataLoss(str(exc)) from exc
@@ -199,18 +229,21 @@ def _untold(path: str, aside: str, say: Say) -> Report:
     return report
 
 
-def _replace(path: str, reason: str, aside: str) -> Report:
-    """Make the new database from the newest copy and what is left of the old one, and put it in place."""
+def _replace(path: str, reason: str, aside: str, exact: str = "") -> Report:
+    """Make the new database from the newest copy and what is left of the old one, and put it in place.
+
+    ``exact`` is the copy that has all that the last daemon had, if there is one; then nothing else is looked for.
+    """
     part = f"{path}.rebuilt"
     _unlink(part)
-    copies = Copies(path)
-    copy = copies.best()
+    copy = Copies(path).best()
     if copy:
         shutil.copyfile(copy, part)
     connection = connect(part)
+    complete = bool(copy) and os.path.basename(copy) == exact
     try:
         migrate(connection, release=__version__)
-        tables = salvage(aside, connection)
+        tables = {} if complete else salvage(aside, connection)
         _skip_numbers(connection)
         connection.execute("PRAGMA journal_mode=DELETE")
     finally:
@@ -222,7 +255,7 @@ def _replace(path: str, reason: str, aside: str) -> Report:
         os.close(fd)
     os.rename(part, path)
     fsync_dir(os.path.dirname(path) or ".")
-    return Report(database=path, reason=reason, aside=aside, sentences=list(restored(copy, tables)))
+    return Report(database=path, reason=reason, aside=aside, sentences=list(restored(copy, tables, complete=complete)))
 
 
 def _skip_numbers(connection: sqlite3.Connection) -> None:

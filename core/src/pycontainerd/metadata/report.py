@@ -48,8 +48,10 @@ class Report(Damage):
             self.path = ""
 
 
-def restored(copy: str, tables: Mapping[str, Salvaged]) -> Sequence[str]:
+def restored(copy: str, tables: Mapping[str, Salvaged], *, complete: bool = False) -> Sequence[str]:
     """Sentences on what the new database is made of."""
+    if complete:
+        return [f"{_copy(copy)}; it was made at the end of the last daemon and has all that there was: nothing is lost"]
     sentences = [_copy(copy)]
     for name, outcome in sorted(tables.items()):
         if name == "schema_versions" or not (outcome.copied or outcome.read or outcome.refused):

@@ -63,18 +63,43 @@ def salvage(damaged: str, into: sqlite3.Connection) -> dict[str, Salvaged]:
     return result
 
 
+def nonsense(connection: sqlite3.Connection) -> str:
+    """Why values in the tables cannot be what was stored, as a sentence; empty where they can.
+
+    SQLite's own check looks at the structure, and takes every value for good.
+    """
+    names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    connection.text_factory = bytes
+    try:
+        for name in names:
+            if name.startswith("sqlite_"):
+                continue
+            shape = [
+                (column[1].decode(), column[2].decode(), column[3], column[5])
+                for column in connection.execute(f"PRAGMA table_info({name})")
+            ]
+            checks = [_check(column, kind, optional=not filled and not key) for column, kind, filled, key in shape]
+            columns = ", ".join(column for column, *_ in shape)
+            bad = sum(1 for row in connection.execute(f"SELECT {columns} FROM {name}") if _sound(row, checks) is None)
+            if bad:
+                return f"{bad} records of its table {name} make no sense"
+    finally:
+        connection.text_factory = str
+    return ""
+
+
 def _open(path: str) -> sqlite3.Connection | None:
     """The damaged file, for reading; None where SQLite does not even see a database in it."""
     if not os.path.isfile(path):
         return None
     try:
         connection = connect_reader(path)
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         return None
     try:
         connection.execute("PRAGMA cell_size_check=ON")
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         connection.close()
         return None
     end = time.monotonic() + LIMIT
@@ -104,7 +129,7 @@ def _table(source: sqlite3.Connection, into: sqlite3.Connection, name: str, outc
                     outcome.refused += 1
                 else:
                     found.setdefault(tuple(row[place] for place in places), row)
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeDecodeError):
             whole = False
             continue
         break
@@ -122,7 +147,7 @@ def _structure_is_sound(source: sqlite3.Connection, name: str) -> bool:
     """Whether nothing of the table is out of reach without an error, as with a page that says it is empty."""
     try:
         return [row[0] for row in source.execute(f"PRAGMA quick_check({name})")] == [b"ok"]
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         return False
 
 
@@ -130,7 +155,7 @@ def _columns(source: sqlite3.Connection, name: str) -> set[str]:
     source.text_factory = str
     try:
         return set(columns_of(source, name))
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         return set()
     finally:
         source.text_factory = bytes

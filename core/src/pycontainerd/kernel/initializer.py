@@ -161,7 +161,9 @@ class Initializer:
 
     def _satisfied(self, name: str, gone: set[str]) -> bool:
         if is_type(name):
-            return self._running[name] > sum(uri in self._started and self.registrations[uri].type == name for uri in gone)
+            return self._running[name] > sum(
+                uri in self._started and self.registrations[uri].type == name for uri in gone
+            )
         return name in self._instances and name not in gone
 
     async def _init(self, registration: Registration) -> Outcome:

@@ -4,8 +4,8 @@ An implementation is a plain function or method with the hook's name, marked wit
 arguments that it wants, by their names. Who provides it says the plugin's type:
 
 - ``io.containerd.hook.v1``: init returns an object with marked methods. The daemon asks it.
-- ``io.containerd.image-verifier.v1``: the same, for `Hooks.verify_image`. While one of these is installed, enabled and not
-  up, nothing is pulled.
+- ``io.containerd.image-verifier.v1``: the same, for `Hooks.verify_image` and no other. While one of these is installed,
+  enabled and not up, nothing is pulled.
 - ``io.containerd.ctr.v1`` and ``io.containerd.config-migration.v1``: the entry point leads to a module with marked
   functions. It is imported by ``ctr`` or with the configuration, never by the daemon's kernel.
 
@@ -120,7 +120,7 @@ class Hooks:
         """Say whether an image may be pulled.
 
         Called for every pull by the transfer service, after its name was resolved and before anything of it is fetched,
-        in a worker thread, with at most 30 seconds for each implementation. All verifiers must agree. ``repository`` gives
+        in a worker thread, with at most 120 seconds for each implementation. All verifiers must agree. ``repository`` gives
         what else there is in the image's repository, such as signatures.
 
         A judgement that is not ok, an answer that is none, raising and not answering in time all refuse the pull:

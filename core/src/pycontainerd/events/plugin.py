@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pycontainerd.contracts.events import Envelope
-from pycontainerd.contracts.hooks import HOOK, MARK, VERIFIER, Hooks
+from pycontainerd.contracts.hooks import HOOK, MARK, Hooks
 from pycontainerd.contracts.types import AnyValue
 from pycontainerd.kernel import Context, Registration
 from pycontainerd.kernel.hooks import Implementations
@@ -32,7 +32,7 @@ def _opened(envelope: Envelope) -> Envelope:
 
 
 def _exchange(ctx: Context[None]) -> Exchange:
-    taps = Taps(Implementations.in_types(Hooks, MARK, ctx, (HOOK, VERIFIER)), _opened, ctx.log)
+    taps = Taps(Implementations.in_types(Hooks, MARK, ctx, (HOOK,)), _opened, ctx.log)
     return Exchange(ctx.loop, _decode, taps=taps)
 
 

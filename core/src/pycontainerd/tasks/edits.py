@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from pycontainerd.contracts.errors import FailedPrecondition, InvalidArgument
-from pycontainerd.contracts.hooks import HOOK, MARK, VERIFIER, Hooks, refusal
+from pycontainerd.contracts.hooks import HOOK, MARK, Hooks, refusal
 from pycontainerd.contracts.runtime import TaskCreation
 from pycontainerd.contracts.types import AnyValue
 from pycontainerd.kernel.context import Context
@@ -26,7 +26,7 @@ class SpecEdits:
     @classmethod
     def in_daemon(cls, ctx: Context[Any]) -> SpecEdits:
         """The edits of the running plugins."""
-        return cls(Implementations.in_types(Hooks, MARK, ctx, (HOOK, VERIFIER)))
+        return cls(Implementations.in_types(Hooks, MARK, ctx, (HOOK,)))
 
     async def edited(self, namespace: str, creation: TaskCreation) -> TaskCreation:
         """``creation`` with its spec as all plugins want it.

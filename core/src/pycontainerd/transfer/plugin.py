@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from pycontainerd.kernel import Context, Registration
 
-from .limits import TransferConfig
+from .limits import BindirConfig, TransferConfig
 
 if TYPE_CHECKING:
+    from .bindir import BindirVerifier
     from .local import LocalTransfer
     from .service import TransferRpc
 
@@ -42,6 +43,12 @@ def _close(transfer: LocalTransfer) -> None:
     transfer.close()
 
 
+def _bindir(ctx: Context[BindirConfig]) -> BindirVerifier:
+    from .bindir import BindirVerifier
+
+    return BindirVerifier(ctx.config, ctx.log)
+
+
 def _rpc(ctx: Context[None]) -> TransferRpc:
     from .service import TransferRpc
 
@@ -58,3 +65,6 @@ local = Registration(
     reload=_reload,
 )
 rpc = Registration(type="io.containerd.grpc.v1", id="transfer", requires=(_TRANSFER, _STREAMING), init=_rpc)
+bindir = Registration(
+    type="io.containerd.image-verifier.v1", id="bindir", platforms=("linux",), config=BindirConfig, init=_bindir
+)

@@ -14,12 +14,13 @@ from pycontainerd.kernel import State
 from pycontainerd.kernel.context import Context, Logger
 from pycontainerd.kernel.hooks import HookError, Implementation, Implementations
 
+from .limits import VERIFIER_DEADLINE as DEADLINE
+
 if TYPE_CHECKING:
     from pycontainerd.registry.client import Registry
 
 T = TypeVar("T")
 
-DEADLINE = 30.0  # seconds for each verifier
 _MAX_REASON = 1000  # characters
 _DOWN = (State.FAILED, State.BLOCKED)
 
@@ -59,7 +60,8 @@ class Verifiers:
             if judgement.ok is not True:
                 self._log.warning("an image was refused", **fields)
                 raise PermissionDenied(f"{what}: plugin {verifier.uri} refuses it: {reason or 'it gives no reason'}")
-            self._log.info("an image was verified", **fields)
+            if reason:
+                self._log.info("an image was verified", **fields)
 
     def _all_up(self, what: str) -> None:
         report = self._report()

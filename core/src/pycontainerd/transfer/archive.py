@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from pycontainerd.contracts import digests, gclabels, media_types, platforms
+from pycontainerd.contracts import digests, gclabels, media_types
 from pycontainerd.contracts.content import ContentStore
 from pycontainerd.contracts.errors import AlreadyExists, DataLoss, InvalidArgument
 from pycontainerd.contracts.manifests import load, parse_config
@@ -229,8 +229,3 @@ def _compressed(content: ContentStore, layer: Descriptor) -> Descriptor:
         abort(content, ref, writer)
         raise
     return Descriptor(media_types.DOCKER_LAYER_GZIP, digest, size, EMPTY)
-
-
-def known_platform(target: Descriptor) -> bool:
-    """Whether a manifest says to be for the kind of system that this machine is."""
-    return target.platform is None or not target.platform.os or target.platform.os == platforms.default_platform().os

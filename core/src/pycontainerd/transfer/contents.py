@@ -25,6 +25,11 @@ def is_document(target: Descriptor) -> bool:
     return media_types.is_manifest(target.media_type) or media_types.is_index(target.media_type)
 
 
+def known_platform(target: Descriptor) -> bool:
+    """Whether a manifest says to be for the kind of system that this machine is."""
+    return target.platform is None or not target.platform.os or target.platform.os == platforms.default_platform().os
+
+
 def chunks(content: ContentStore, target: Descriptor) -> Iterator[bytes]:
     """The bytes of a blob.
 

@@ -20,20 +20,20 @@ from pycontainerd.contracts.manifests import Index
 from pycontainerd.contracts.types import Descriptor, Scope, now
 from pycontainerd.contracts.unpack import LayerProgress, Unpacker
 
-from .archive import import_archive, known_platform
-from .arrivals import Arrivals
-from .bytestreams import Receiver, Sender
-from .contents import MAX_NESTING, Choice, document, is_document, label_children
-from .export import Archive, ExportOptions
+from .contents import MAX_NESTING, Choice, document, is_document, known_platform, label_children
 from .limits import TransferConfig
-from .naming import Store
 from .progress import Event, Tell, Tracker
-from .pull import Puller, _shielded
-from .push import Pusher
 from .verify import Verifiers
+from .waiting import shielded
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # each kind of transfer is imported by the first of its kind, not by the start of the daemon
     from pycontainerd.registry.client import Registry
+
+    from .arrivals import Arrivals
+    from .bytestreams import Receiver
+    from .export import ExportOptions
+    from .naming import Store
+    from .pull import Puller
 
 T = TypeVar("T")
 _END: Any = object()
@@ -80,6 +80,8 @@ class LocalTransfer:
 
     async def pull(self, scope: Scope, registry: Registry, store: Store, tell: Tell) -> list[Image]:
         """Pull what ``registry`` refers to, unpack it where that is asked for, and name it."""
+        from .pull import Puller
+
         name = str(registry.reference)
         what = f"OCI Registry ({name})"
         tell(Event(f"Resolving from {what}"))
@@ -113,10 +115,12 @@ class LocalTransfer:
             puller.arrivals.end(failed=not fetching.done())
             fetching.cancel()
             described.cancel()
-            await _shielded(asyncio.gather(fetching, described, return_exceptions=True))
+            await shielded(asyncio.gather(fetching, described, return_exceptions=True))
 
     async def push(self, scope: Scope, store: Store, registry: Registry, tell: Tell) -> None:
         """Push the image that ``store`` names."""
+        from .push import Pusher
+
         what = f"OCI Registry ({registry.reference})"
         async with self._leased(scope) as scoped:
             image = await self._call(self._images.scoped(scoped).get, store.name)
@@ -139,6 +143,9 @@ class LocalTransfer:
         self, scope: Scope, stream: Any, store: Store, tell: Tell, *, compress: bool = False
     ) -> list[Image]:
         """Import the archive that comes over ``stream``."""
+        from .archive import import_archive
+        from .bytestreams import Receiver
+
         receiver = Receiver(stream)
         carrier = asyncio.create_task(receiver.run())
         try:
@@ -164,6 +171,8 @@ class LocalTransfer:
 
     async def export(self, scope: Scope, store: Store, stream: Any, options: ExportOptions, tell: Tell) -> None:
         """Send an archive of the images that ``store`` names over ``stream``."""
+        from .bytestreams import Sender
+
         async with self._leased(scope) as scoped:
             tell(Event("Exporting"))
             pieces = await self._call(self._archive, scoped, store, options)
@@ -176,6 +185,8 @@ class LocalTransfer:
         tell(Event("Completed export"))
 
     def _archive(self, scope: Scope, store: Store, options: ExportOptions) -> Any:
+        from .export import Archive
+
         archive = Archive(self._content.scoped(scope), options)
         for image in store.lookup(self._images.scoped(scope)):
             archive.add(image)
@@ -262,7 +273,7 @@ class LocalTransfer:
             if arrivals is not None:
                 arrivals.end(failed=True)
             with contextlib.suppress(Exception):
-                await _shielded(task)
+                await shielded(task)
             raise
 
     @contextlib.asynccontextmanager
@@ -277,7 +288,7 @@ class LocalTransfer:
         try:
             yield Scope(scope.namespace, lease.id)
         finally:
-            await _shielded(self._call(leases.delete, lease.id))
+            await shielded(self._call(leases.delete, lease.id))
 
 
 def _present(content: ContentStore, target: Descriptor) -> bool:

@@ -18,6 +18,7 @@ from pycontainerd.contracts.types import Descriptor
 from .arrivals import Arrivals
 from .contents import MAX_NESTING, Choice, document, is_document, label_children, label_source
 from .progress import Tracker, ref_key
+from .waiting import shielded
 
 if TYPE_CHECKING:
     from pycontainerd.registry.client import Registry
@@ -95,7 +96,7 @@ class Puller:
             await self._copy(writer, target)
             await self.call(_commit, writer, target)
         except BaseException:
-            await _shielded(self.call(_abandon, self.content, writer, ref))
+            await shielded(self.call(_abandon, self.content, writer, ref))
             raise
         self.tracker.complete(target)
 
@@ -146,15 +147,6 @@ def _abandon(content: ContentStore, writer: ContentWriter, ref: str) -> None:
     writer.close()
     with contextlib.suppress(NotFound):
         content.abort(ref)
-
-
-async def _shielded(work: Any) -> None:
-    """Have ``work`` done, even when we are being cancelled."""
-    task = asyncio.ensure_future(work)
-    while not task.done():
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.shield(task)
-    task.result()
 
 
 def _first(failed: BaseExceptionGroup[BaseException]) -> BaseException:

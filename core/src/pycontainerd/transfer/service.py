@@ -17,18 +17,17 @@ from pycontainerd.api.types.transfer import imagestore_pb2, importexport_pb2, pr
 from pycontainerd.contracts.errors import ContainerdError, InvalidArgument, NotImplemented, Unavailable
 from pycontainerd.contracts.service import Call
 from pycontainerd.contracts.types import AnyValue
-from pycontainerd.registry import reference
-from pycontainerd.registry.tokens import Credentials
 
 from .contents import Choice
-from .export import ExportOptions
-from .local import LocalTransfer
-from .naming import ImageReference, Store, Unpack
-from .progress import Event, Tell
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what a request needs is imported by the first one that does, not by the start of the daemon
     from pycontainerd.registry.client import Registry
+    from pycontainerd.registry.tokens import Credentials
     from pycontainerd.registry.transport import GetCredentials
+
+    from .local import LocalTransfer
+    from .naming import Store
+    from .progress import Event, Tell
 
 _UNREAD = 1000  # progress messages that a client leaves unread before it gets no more
 _ANSWER = 60.0  # seconds a client may take to answer a question for credentials
@@ -104,6 +103,8 @@ class _Sides:
     async def export(
         self, source: imagestore_pb2.ImageStore, target: importexport_pb2.ImageExportStream, tell: Tell
     ) -> None:
+        from .export import ExportOptions
+
         stream = self._streams.get(self.scope.namespace, target.stream)
         options = ExportOptions(
             platforms=[platform_record(item) for item in target.platforms],
@@ -118,7 +119,8 @@ class _Sides:
 
     @contextlib.asynccontextmanager
     async def _registry(self, message: registry_pb2.OCIRegistry) -> AsyncIterator[Registry]:
-        from pycontainerd.registry.client import Registry, anonymous  # an HTTP client is much to load at start
+        from pycontainerd.registry import reference
+        from pycontainerd.registry.client import Registry, anonymous
 
         resolver = message.resolver
         credentials: GetCredentials = anonymous
@@ -145,6 +147,8 @@ class _Asker:
         self._lock = asyncio.Lock()
 
     async def credentials(self, host: str, challenges: Sequence[str]) -> Credentials | None:
+        from pycontainerd.registry.tokens import Credentials
+
         question = registry_pb2.AuthRequest(host=host, reference=self._reference, wwwauthenticate=challenges)
         packed = anys.pack(question)
         async with self._lock:
@@ -168,6 +172,8 @@ class _Asker:
 
 def store_of(message: imagestore_pb2.ImageStore) -> Store:
     """What a client says of the image store."""
+    from .naming import ImageReference, Store, Unpack
+
     return Store(
         name=message.name,
         labels=dict(message.labels),

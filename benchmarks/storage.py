@@ -1,7 +1,7 @@
 """Storage, paired with the Go containerd: one small client for both, so that what differs is the daemon.
 
     python benchmarks/storage.py                            all of them
-    python benchmarks/storage.py snapshots record list content
+    python benchmarks/storage.py commits snapshots record list write read
 
 Every figure is a median; ratio is ours divided by theirs, pair by pair.
 """
@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import statistics
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -215,6 +217,46 @@ def _read(client: Client, turn: int) -> float:
     return time.monotonic() - began
 
 
+def grouped_commits() -> None:
+    """8 threads that write to the metadata database: commits shared, against one for each write."""
+    from pycontainerd.metadata import database as module
+
+    taken: dict[int, list[float]] = {module.BATCH: [], 1: []}
+    with tempfile.TemporaryDirectory(prefix="pycontainerd-bench.") as directory:
+        for turn in range(ROUNDS + 1):
+            for batch, figures in taken.items():
+                module.BATCH = batch
+                path = f"{directory}/{batch}.db"
+                database = module.SqliteDatabase(path, print)
+                seconds = _write_together(database, turn)
+                database.close()
+                if turn:
+                    figures.append(seconds)
+    shared, single = taken.values()
+    ratio = statistics.median(a / b for a, b in zip(shared, single, strict=True))
+    print(
+        f"{'write of 8 at once':34} shared {statistics.median(shared):6.3f} ms   one commit each"
+        f" {statistics.median(single):6.3f} ms   ratio {ratio:5.2f}   (goal: below 1; {len(shared)} pairs)"
+    )
+
+
+def _write_together(database: Any, turn: int) -> float:
+    count, writers = 60, 8
+
+    def run(who: int) -> None:
+        for number in range(count):
+            name = f"{turn}-{who}-{number}"
+            database.write(lambda db, n=name: db.execute("INSERT INTO namespaces (name) VALUES (?)", (n,)))
+
+    threads = [threading.Thread(target=run, args=(who,)) for who in range(writers)]
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return (time.monotonic() - began) / (count * writers) * 1000
+
+
 ALL: dict[str, tuple[str, str, str, Callable[[Client, int], float]]] = {
     "snapshots": ("snapshot prepare + remove, alone", "ratio at most 0.7", "ms", _snapshots_alone),
     "snapshots-8": ("snapshot prepare + remove, 8 at once", "ratio at most 0.5", "ms", _snapshots_together),
@@ -226,6 +268,9 @@ ALL: dict[str, tuple[str, str, str, Callable[[Client, int], float]]] = {
 }
 
 if __name__ == "__main__":
-    for chosen in sys.argv[1:] or list(ALL):
-        title, goal, unit, work = ALL[chosen]
-        compare(title, goal, unit, work)
+    for chosen in sys.argv[1:] or ["commits", *ALL]:
+        if chosen == "commits":
+            grouped_commits()
+        else:
+            title, goal, unit, work = ALL[chosen]
+            compare(title, goal, unit, work)

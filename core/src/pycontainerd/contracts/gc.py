@@ -40,13 +40,16 @@ class Entry(NamedTuple):
     """A node that exists. ``labels`` are those that collection knows (``containerd.io/gc.…``), or all if asked for.
 
     ``refs`` is what the record itself refers to: a snapshot's parent, an image's target, a container's snapshot, what a
-    lease holds, what an ingest shares. ``expires`` is an ingest's own expiry in nanoseconds since the epoch, 0 is none.
+    lease holds, what an ingest shares. ``expires`` is an ingest's own expiry, ``created`` when the record was made (an image:
+    changed), in nanoseconds since the epoch; 0 is none. ``image`` is what a container says it was made from.
     """
 
     node: Node
     labels: Mapping[str, str] = EMPTY
     refs: Sequence[Node] = ()
     expires: int = 0
+    created: int = 0
+    image: str = ""
 
 
 class Change(NamedTuple):
@@ -144,7 +147,10 @@ class Inventory(Protocol):
         ...
 
     def sizes(self, nodes: Sequence[Node]) -> Mapping[Node, int]:
-        """Bytes on disk of each of ``nodes`` that is a blob or a snapshot. May be slow. What cannot be asked is left out."""
+        """Bytes on disk of each of ``nodes`` that has any: blobs, ingests, snapshots. May be slow.
+
+        What cannot be asked is left out.
+        """
         ...
 
 
@@ -200,7 +206,7 @@ class Selection:
 
 @attrs.frozen
 class Share:
-    """One owner's part of the disk. ``owner`` is image, container, lease, root (a label keeps it) or orphan.
+    """One owner's part of the disk. ``owner`` is image, container, lease, ingest, root (a label keeps it) or orphan.
 
     ``unique`` bytes would be free without it; ``shared`` bytes others own too.
     """

@@ -23,6 +23,7 @@ from pycontainerd.oci.image import STOP_SIGNAL_LABEL
 from .context import Group, execute, labels_text, parse_duration, parse_labels
 from .options import container_options, plan
 from .output import output_option, print_data, print_rows, quiet_option
+from .prune import prune_command
 from .run import create as create_from
 from .signals import parse_signal
 
@@ -30,6 +31,9 @@ from .signals import parse_signal
 @click.group(cls=Group)
 def containers() -> None:
     """Create, start, stop and remove containers."""
+
+
+containers.add_command(prune_command("containers"))
 
 
 @containers.add("list", "ls")

@@ -13,11 +13,15 @@ from pycontainerd.contracts.content import ContentInfo, IngestStatus
 
 from .context import Group, execute, labels_text, parse_labels
 from .output import age, decimal_size, output_option, print_rows, quiet_option
+from .prune import prune_command
 
 
 @click.group(cls=Group)
 def content() -> None:
     """Look into the content store."""
+
+
+content.add_command(prune_command("content"))
 
 
 @content.add("list", "ls")

@@ -70,6 +70,18 @@ def explain(output: str, key: str) -> None:
         click.echo(f"{arrow}{step.node.kind}/{step.node.key}  ({step.by})")
 
 
+@gc.add("policy")
+@click.option("--dry-run", is_flag=True, help="Only show what would go")
+@output_option
+def apply_policy(dry_run: bool, output: str) -> None:
+    """Apply the rules of the daemon's configuration now, in the namespaces they are for."""
+
+    async def work(client: Client) -> Sequence[Item]:
+        return await client.gc.prune("policy", dry_run=dry_run)
+
+    print_items(execute(work), output)
+
+
 @click.command("df")
 @click.option("--all-namespaces", "-A", is_flag=True, help="Of every namespace")
 @output_option

@@ -20,11 +20,15 @@ from pycontainerd.contracts.platforms import parse
 
 from .context import Group, execute, labels_text, parse_labels
 from .output import human_size, output_option, plain, print_rows, quiet_option
+from .prune import prune_command
 
 
 @click.group(cls=Group)
 def images() -> None:
     """Pull, import, list and remove images."""
+
+
+images.add_command(prune_command("images"))
 
 
 @images.add("list", "ls")

@@ -11,11 +11,15 @@ from pycontainerd.contracts.types import now
 
 from .context import Group, duration, execute, labels_text, parse_labels
 from .output import output_option, print_rows, quiet_option, rfc3339
+from .prune import prune_command
 
 
 @click.group(cls=Group)
 def leases() -> None:
     """Keep things from collection."""
+
+
+leases.add_command(prune_command("leases"))
 
 
 @leases.add("list", "ls")

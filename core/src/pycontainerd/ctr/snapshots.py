@@ -17,6 +17,7 @@ from pycontainerd.contracts.types import Mount, now
 
 from .context import Group, execute, labels_text, parse_labels
 from .output import human_size, output_option, print_data, print_json, print_rows
+from .prune import prune_command
 
 
 @click.group(cls=Group)
@@ -30,6 +31,9 @@ from .output import human_size, output_option, print_data, print_json, print_row
 def snapshots(ctx: click.Context, snapshotter: str) -> None:
     """Look into snapshotters."""
     ctx.meta["snapshotter"] = snapshotter
+
+
+snapshots.add_command(prune_command("snapshots"))
 
 
 def _of(client: Client) -> Snapshots:

@@ -5,6 +5,7 @@ It reads tables and not services: a service that is disabled must not make what 
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 from collections import defaultdict
@@ -13,8 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pycontainerd.contracts.content import ContentService
 from pycontainerd.contracts.database import Database
 from pycontainerd.contracts.errors import ContainerdError
-from pycontainerd.contracts.events import ContentDelete, EventBus, ImageDelete, SnapshotRemove
+from pycontainerd.contracts.events import ContainerDelete, ContentDelete, EventBus, ImageDelete, SnapshotRemove
 from pycontainerd.contracts.gc import (
+    CONTAINERS,
     CONTENT,
     IMAGES,
     INGESTS,
@@ -50,6 +52,7 @@ class MetadataInventory:
         self._events = events
         self._content = content.sweeper() if content is not None else None
         self._snapshots = snapshots.sweeper() if snapshots is not None else None
+        self._content_service = content
         self._snapshot_service = snapshots
         self._lock = threading.Lock()
         self._swept: set[str] = set()  # snapshotters that removals may have left files of
@@ -85,6 +88,8 @@ class MetadataInventory:
             found = _one(db, "DELETE FROM blobs WHERE namespace = ? AND digest = ? RETURNING 1", space, key)
         elif node.kind == IMAGES:
             found = _one(db, "DELETE FROM images WHERE namespace = ? AND name = ? RETURNING 1", space, key)
+        elif node.kind == CONTAINERS:
+            found = _one(db, "DELETE FROM containers WHERE namespace = ? AND id = ? RETURNING 1", space, key)
         elif node.kind == INGESTS:
             found = _one(db, "DELETE FROM ingests WHERE namespace = ? AND ref = ? RETURNING id, expected", space, key)
             if found and found[1]:
@@ -143,12 +148,12 @@ class MetadataInventory:
         blobs = [node for node in nodes if node.kind == CONTENT]
         found = self._database.read(lambda db: _blob_sizes(db, blobs))
         for node in nodes:
-            if node.kind.startswith(SNAPSHOTS) and self._snapshot_service is not None:
-                try:
+            with contextlib.suppress(ContainerdError, OSError):  # gone since, or its back end is not up
+                if node.kind.startswith(SNAPSHOTS) and self._snapshot_service is not None:
                     view = self._snapshot_service.scoped(Scope(node.namespace), node.kind.removeprefix(SNAPSHOTS))
                     found[node] = view.usage(node.key).size
-                except (ContainerdError, OSError):
-                    continue  # gone since, or its snapshotter is not up
+                elif node.kind == INGESTS and self._content_service is not None:
+                    found[node] = self._content_service.scoped(Scope(node.namespace)).status(node.key).offset
         return found
 
     def _unclean(self, where: str) -> bool:
@@ -169,6 +174,8 @@ class MetadataInventory:
             self._events.publish(node.namespace, ContentDelete(node.key))
         elif node.kind == IMAGES:
             self._events.publish(node.namespace, ImageDelete(node.key))
+        elif node.kind == CONTAINERS:
+            self._events.publish(node.namespace, ContainerDelete(node.key))
         elif node.kind.startswith(SNAPSHOTS):
             self._events.publish(node.namespace, SnapshotRemove(node.key, node.kind.removeprefix(SNAPSHOTS)))
 

@@ -25,14 +25,14 @@ from pycontainerd.contracts.types import EMPTY
 _PAGE = 250  # rows between two chances for other threads
 _MARK = '"containerd.io/gc.'
 
-_BLOBS = "SELECT namespace, digest, labels FROM blobs"
+_BLOBS = "SELECT namespace, digest, labels, created FROM blobs"
 _INGESTS = "SELECT namespace, ref, expected, coalesce(expires, 0) FROM ingests"
-_IMAGES = "SELECT namespace, name, target, labels FROM images"
-_CONTAINERS = "SELECT namespace, id, snapshotter, snapshot_key, labels FROM containers"
+_IMAGES = "SELECT namespace, name, target, labels, updated FROM images"
+_CONTAINERS = "SELECT namespace, id, snapshotter, snapshot_key, labels, created, image FROM containers"
 _SANDBOXES = "SELECT namespace, id, labels FROM sandboxes"
-_SNAPSHOTS = "SELECT namespace, snapshotter, key, parent, labels FROM snapshots"
+_SNAPSHOTS = "SELECT namespace, snapshotter, key, parent, labels, created FROM snapshots"
 _COMMITS = "SELECT namespace, snapshotter, target, key, parent FROM snapshot_commits"
-_LEASES = "SELECT namespace, id, labels FROM leases"
+_LEASES = "SELECT namespace, id, labels, created FROM leases"
 
 
 class Reader:
@@ -88,30 +88,30 @@ class Reader:
         labels: dict[str, str] = json.loads(text)
         return {key: value for key, value in labels.items() if key.startswith(_MARK[1:])}
 
-    def _blob(self, row: Sequence[str]) -> Entry:
-        namespace, digest, labels = row
-        return Entry(Node(CONTENT, namespace, digest), self._labels(labels))
+    def _blob(self, row: tuple[str, str, str, int]) -> Entry:
+        namespace, digest, labels, created = row
+        return Entry(Node(CONTENT, namespace, digest), self._labels(labels), (), 0, created)
 
-    def _snapshot(self, row: Sequence[str]) -> Entry:
-        namespace, snapshotter, key, parent, labels = row
+    def _snapshot(self, row: tuple[str, str, str, str, str, int]) -> Entry:
+        namespace, snapshotter, key, parent, labels, created = row
         kind = SNAPSHOTS + snapshotter
         refs = (Node(kind, namespace, parent),) if parent else ()
-        return Entry(Node(kind, namespace, key), self._labels(labels), refs)
+        return Entry(Node(kind, namespace, key), self._labels(labels), refs, 0, created)
 
     def _ingest(self, row: tuple[str, str, str, int]) -> Entry:
         namespace, ref, expected, expires = row
         refs = (Node(CONTENT, namespace, expected),) if expected else ()
         return Entry(Node(INGESTS, namespace, ref), EMPTY, refs, expires)
 
-    def _image(self, row: Sequence[str]) -> Entry:
-        namespace, name, target, labels = row
-        digest = rows.unpack_descriptor(target).digest
-        return Entry(Node(IMAGES, namespace, name), self._labels(labels), (Node(CONTENT, namespace, digest),))
+    def _image(self, row: tuple[str, str, str, str, int]) -> Entry:
+        namespace, name, target, labels, updated = row
+        refs = (Node(CONTENT, namespace, rows.unpack_descriptor(target).digest),)
+        return Entry(Node(IMAGES, namespace, name), self._labels(labels), refs, 0, updated)
 
-    def _container(self, row: Sequence[str]) -> Entry:
-        namespace, id_, snapshotter, key, labels = row
+    def _container(self, row: tuple[str, str, str, str, str, int, str]) -> Entry:
+        namespace, id_, snapshotter, key, labels, created, image = row
         refs = (Node(SNAPSHOTS + snapshotter, namespace, key),) if snapshotter else ()
-        return Entry(Node(CONTAINERS, namespace, id_), self._labels(labels), refs)
+        return Entry(Node(CONTAINERS, namespace, id_), self._labels(labels), refs, 0, created, image)
 
     def _sandbox(self, row: Sequence[str]) -> Entry:
         namespace, id_, labels = row
@@ -124,13 +124,13 @@ class Reader:
         refs = [Node(kind, namespace, name) for name in (target, key, parent) if name]
         return Entry(Node(COMMITS + snapshotter, namespace, target), EMPTY, refs)
 
-    def _lease(self, row: Sequence[str]) -> Entry:
-        namespace, id_, labels = row
+    def _lease(self, row: tuple[str, str, str, int]) -> Entry:
+        namespace, id_, labels, created = row
         held = self._db.execute(
             "SELECT type, id FROM lease_resources WHERE namespace = ? AND lease = ?", (namespace, id_)
         )
         refs = [Node(type_, namespace, key) for type_, key in held]
-        return Entry(Node(LEASES, namespace, id_), self._labels(labels), refs)
+        return Entry(Node(LEASES, namespace, id_), self._labels(labels), refs, 0, created)
 
     def _leases(self) -> Iterator[Entry]:
         cursor = self._db.execute(_LEASES)

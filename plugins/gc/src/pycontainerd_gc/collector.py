@@ -10,15 +10,17 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from pycontainerd.contracts.database import Database
-from pycontainerd.contracts.errors import Aborted
+from pycontainerd.contracts.errors import Aborted, Unavailable
 from pycontainerd.contracts.gc import SNAPSHOTS, Change, Collected, Inventory, Node, Removed
 from pycontainerd.contracts.types import now as current_time
 
 from .mark import Marking
+
+Choose = Callable[[Marking], Mapping[Node, str]]
 
 BATCH = 200  # removals in one transaction: a client's write waits for one such at most
 REST = 0.0005  # seconds between two strides of work, for whoever wants the interpreter
@@ -41,6 +43,7 @@ class Collector:
         self._touched: set[Node] | None = None  # of the collection under way; only the writing thread uses it
         self._sweeping = False  # likewise
         self.next_expiry = float("inf")
+        self.stopping = False  # set it to end the collection under way at the next batch
 
     def watch(self) -> None:
         """Hear of changes from now on."""
@@ -72,6 +75,28 @@ class Collector:
                 started_at=started,
             )
 
+    def prune(self, choose: Choose, *, dry_run: bool) -> tuple[list[Node], Mapping[Node, str]]:
+        """A collection in which what ``choose`` says keeps nothing, not even itself; what goes, and the reasons it gave.
+
+        With ``dry_run`` nothing goes, but is said all the same. What is garbage anyway is left to collections.
+        """
+        with self._running:
+            self._database.write(lambda db: self._begin(db, lambda: None))
+            try:
+                before = self.marking(all_labels=True)
+                reasons = choose(before)
+                after = Marking(before.entries.values(), before.now, pause, without=reasons)
+                doomed = [node for node in after.garbage() if before.live(node)]
+                if not dry_run:
+                    went: list[Node] = []
+                    self._sweep(after, doomed, went)
+                    doomed = went
+            finally:
+                self._database.write(self._end)
+            if not dry_run:
+                self._inventory.reconcile()
+            return doomed, reasons
+
     def marking(self, *, all_labels: bool = False) -> Marking:
         """What is kept now, for those who only want to look."""
         return self._database.read(
@@ -81,7 +106,9 @@ class Collector:
     def _mark(self, db: sqlite3.Connection) -> Marking:
         return Marking(self._inventory.entries(db), time.time(), pause)
 
-    def _sweep(self, marking: Marking, garbage: Sequence[Node]) -> tuple[Counter[str], int, float]:
+    def _sweep(
+        self, marking: Marking, garbage: Sequence[Node], went: list[Node] | None = None
+    ) -> tuple[Counter[str], int, float]:
         """Take ``garbage``; what went by kind, the bytes of blobs, and the seconds spent in transactions."""
         counts: Counter[str] = Counter()
         freed, spent = 0, 0.0
@@ -90,8 +117,12 @@ class Collector:
             clock = time.monotonic()
             removed = self._database.write(partial(self._take, marking=marking, batch=batch), frees=True)
             spent += time.monotonic() - clock
+            if went is not None:
+                went += removed.nodes
             freed += self._inventory.discard(removed)
             counts.update("snapshots" if node.kind.startswith(SNAPSHOTS) else node.kind for node in removed.nodes)
+            if self.stopping:
+                raise Unavailable("the collection ends early: the daemon is stopping")
             pause()
         return counts, freed, spent
 

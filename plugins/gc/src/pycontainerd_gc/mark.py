@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 
 from pycontainerd.contracts.gc import (
     COMMITS,
@@ -42,10 +42,20 @@ def _no_pause() -> None:
 
 
 class Marking:
-    """What ``entries`` keep at the time ``now`` (seconds since the epoch). ``pause`` is called every now and then."""
+    """What ``entries`` keep at the time ``now`` (seconds since the epoch). ``pause`` is called every now and then.
 
-    def __init__(self, entries: Iterable[Entry], now: float, pause: Callable[[], None] = _no_pause) -> None:
+    ``without`` are nodes that shall be no roots, whatever they are; only then containers can be garbage too.
+    """
+
+    def __init__(
+        self,
+        entries: Iterable[Entry],
+        now: float,
+        pause: Callable[[], None] = _no_pause,
+        without: Container[Node] = (),
+    ) -> None:
         self.now = now
+        self._without = without
         self.entries: dict[Node, Entry] = {}
         self.roots: dict[Node, str] = {}
         self.next_expiry = math.inf
@@ -72,7 +82,7 @@ class Marking:
 
     def garbage(self) -> list[Node]:
         """What can go, in an order in which it may go: nothing before what is based on it."""
-        found: dict[str, list[Node]] = {IMAGES: [], SNAPSHOTS: [], CONTENT: [], INGESTS: [], LEASES: []}
+        found: dict[str, list[Node]] = {CONTAINERS: [], IMAGES: [], SNAPSHOTS: [], CONTENT: [], INGESTS: [], LEASES: []}
         for node in self.entries:
             self._step()
             group = SNAPSHOTS if node.kind.startswith(SNAPSHOTS) else node.kind
@@ -131,7 +141,7 @@ class Marking:
         self._step()
         node = entry.node
         self.entries[node] = entry
-        reason = self._why_root(entry)
+        reason = "" if node in self._without else self._why_root(entry)
         if reason:
             self.roots[node] = reason
         if not entry.labels or node.kind == LEASES:

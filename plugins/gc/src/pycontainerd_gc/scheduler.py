@@ -58,7 +58,8 @@ class Scheduler:
         return answer.result()
 
     def close(self) -> None:
-        """Let the collection under way end, and begin none after it."""
+        """End the collection under way, as soon as it can be, and begin none after it."""
+        self.collector.stopping = True
         with self._wake:
             self._ended = True
             self._wake.notify()

@@ -50,6 +50,14 @@ def unescape(text: str) -> str:
     return first
 
 
+_ESCAPES = str.maketrans({" ": r"\040", "\t": r"\011", "\n": r"\012", "\\": r"\134"})
+
+
+def escape(path: str) -> str:
+    """``path`` as the kernel writes it into mountinfo."""
+    return path.translate(_ESCAPES)
+
+
 def parse_line(line: str) -> MountInfo:
     """One line of mountinfo.
 
@@ -83,7 +91,13 @@ def mounts_under(path: str, *, itself: bool = True) -> list[MountInfo]:
     """The mounts at and below ``path`` (symbolic links resolved), deepest and latest first: the order to unmount in."""
     base = os.path.realpath(path)
     prefix = base.rstrip("/") + "/"
-    found = [m for m in read_mountinfo() if (itself and m.point == base) or m.point.startswith(prefix)]
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        text = file.read()
+    if escape(base) not in text:  # as a rule; on a busy machine there are thousands of lines to parse
+        return []
+    found = [
+        m for m in map(parse_line, text.split("\n")[:-1]) if (itself and m.point == base) or m.point.startswith(prefix)
+    ]
     found.reverse()  # sorting is stable: of two mounts on one point the later one comes first
     found.sort(key=lambda m: -m.point.count("/"))
     return found

@@ -118,7 +118,8 @@ async def build(client: Client, world: World) -> None:
     for name, (held, labels) in world.images.items():
         target = Descriptor("application/vnd.oci.image.manifest.v1+json", digest(held), 6)
         await under.images.create(Image(name, target, labels))
-        await client.leases.add_resource("build", Resource("images", name))
+        if GC + "expire" in labels:
+            await client.leases.add_resource("build", Resource("images", name))
     for name, key in world.containers.items():
         record = Container(
             name, runtime="io.containerd.runc.v2", spec=AnyValue("x", b"{}"), snapshotter=SNAPSHOTTER, snapshot_key=key

@@ -33,9 +33,7 @@ def runs(ctr: Ctr) -> bool:
     return ctr("run", "--rm", IMAGE, f"c-{random.getrandbits(32):x}", "/bin/sh", "-c", "echo ran") == "ran\n"
 
 
-def test_without_any_copy_content_has_its_records_again_and_is_held(
-    our_containerd: Daemon, image_archive: str
-) -> None:
+def test_without_any_copy_content_has_its_records_again_and_is_held(our_containerd: Daemon, image_archive: str) -> None:
     daemon = our_containerd
     ctr = Ctr(OURS, daemon.address, "default")
     ctr("images", "import", image_archive)

@@ -24,7 +24,7 @@ def layers(tmp_path):
 
     def find(*given, config_type=media_types.OCI_CONFIG, diff_ids=(DIFF_ID,)):
         config = {"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": list(diff_ids)}}
-        return Unpacker._layers(store, write(store, json.dumps(config).encode(), config_type), given)
+        return Unpacker.layers(store, write(store, json.dumps(config).encode(), config_type), given)
 
     return find
 

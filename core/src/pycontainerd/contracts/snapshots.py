@@ -99,6 +99,15 @@ class Snapshotter(Protocol):
     def close(self) -> None: ...
 
 
+@attrs.frozen
+class Suspect:
+    """A committed snapshot that was not known to be on disk when the power went."""
+
+    snapshotter: str
+    namespace: str
+    key: str
+
+
 @runtime_checkable
 class Syncing(Protocol):
     """What a back end may have besides. Without it all file systems of the machine are synced."""
@@ -257,6 +266,14 @@ class SnapshotService(Protocol):
 
         :raises DataLoss: they cannot be written.
         """
+        ...
+
+    def suspects(self) -> Sequence[Suspect]:
+        """Snapshots of an earlier boot that may not be whole, and are still there."""
+        ...
+
+    def trust(self, suspect: Suspect) -> None:
+        """It was looked at, and is whole."""
         ...
 
     def sweeper(self) -> SnapshotSweeper:

@@ -14,10 +14,11 @@ from pycontainerd.contracts.events import EventBus
 from pycontainerd.contracts.locks import KeyedLocks
 from pycontainerd.contracts.numbers import Numbers
 from pycontainerd.contracts.scopes import in_scope
-from pycontainerd.contracts.snapshots import Snapshotter
+from pycontainerd.contracts.snapshots import Snapshotter, Suspect
 from pycontainerd.contracts.tables import hold
 from pycontainerd.contracts.types import Scope
 
+from . import suspects
 from .scoped import ScopedSnapshotter
 from .suspects import distrust
 from .sweep import Sweeper
@@ -97,6 +98,12 @@ class Snapshots:
     def flush(self, snapshotter: str = "") -> None:
         self.syncs.flush(snapshotter or self.default)
 
+    def suspects(self) -> Sequence[Suspect]:
+        return self.database.read(suspects.listed)
+
+    def trust(self, suspect: Suspect) -> None:
+        self.database.write(lambda db: suspects.trust(db, suspect), frees=True)
+
     def sweeper(self) -> Sweeper:
         return Sweeper(self)
 
@@ -146,7 +153,7 @@ class Snapshots:
                 log.warning("an interrupted commit of a snapshot stays open", extra={"fields": fields})
                 answered = answered and not isinstance(exc, (Unavailable, DeadlineExceeded))
         if answered:
-            distrust(self.database, name, backend)
+            suspects.distrust(self.database, name, backend)
             self.syncs.committed(name)  # what the last run has not come to
         return answered
 

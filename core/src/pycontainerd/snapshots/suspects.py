@@ -13,7 +13,7 @@ import sqlite3
 
 from pycontainerd.contracts.database import Database
 from pycontainerd.contracts.errors import ContainerdError, NotFound
-from pycontainerd.contracts.snapshots import Snapshotter
+from pycontainerd.contracts.snapshots import Snapshotter, Suspect
 from pycontainerd.sys.boot import boot_id
 
 from .table import Row, Table
@@ -50,6 +50,25 @@ def suspects(db: sqlite3.Connection, snapshotter: str) -> list[str]:
         (snapshotter, boot_id()),
     )
     return [name for (name,) in found]
+
+
+def listed(db: sqlite3.Connection) -> list[Suspect]:
+    """Those of all snapshotters, as namespaces know them, the lowest layers first."""
+    found = db.execute(
+        "SELECT y.snapshotter, s.namespace, s.key FROM snapshot_syncs y"
+        " JOIN snapshots s ON s.snapshotter = y.snapshotter AND s.name = y.name WHERE y.boot <> ? ORDER BY y.committed",
+        (boot_id(),),
+    )
+    return [Suspect(*row) for row in found]
+
+
+def trust(db: sqlite3.Connection, suspect: Suspect) -> None:
+    """Forget that there was doubt."""
+    db.execute(
+        "DELETE FROM snapshot_syncs WHERE snapshotter = ? AND name IN"
+        " (SELECT name FROM snapshots WHERE snapshotter = ? AND namespace = ? AND key = ?)",
+        (suspect.snapshotter, suspect.snapshotter, suspect.namespace, suspect.key),
+    )
 
 
 def _discard(database: Database, snapshotter: str, backend: Snapshotter, name: str) -> bool:

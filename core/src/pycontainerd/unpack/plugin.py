@@ -11,10 +11,26 @@ _SNAPSHOTS = "io.containerd.service.v1.snapshots-service"
 _DIFF = "io.containerd.service.v1.diff-service"
 
 
+_IMAGES = "io.containerd.service.v1.images-service"
+_LEASES = "io.containerd.lease.v1.manager"
+
+
 def _init(ctx: Context[None]) -> Unpacker:
-    return Unpacker(ctx.by_id(_CONTENT), ctx.by_id(_SNAPSHOTS), ctx.by_id(_DIFF))
+    content, snapshots, diff = ctx.by_id(_CONTENT), ctx.by_id(_SNAPSHOTS), ctx.by_id(_DIFF)
+    if {_IMAGES, _LEASES} <= set(ctx.instances) and snapshots.suspects():
+        import threading
+
+        from .suspects import Judge
+
+        judge = Judge(content, snapshots, diff, ctx.by_id(_IMAGES), ctx.by_id(_LEASES))
+        threading.Thread(target=judge.run, name="suspects", daemon=True).start()
+    return Unpacker(content, snapshots, diff)
 
 
 unpacker = Registration(
-    type="io.containerd.unpack.v1", id="unpacker", requires=(_CONTENT, _SNAPSHOTS, _DIFF), init=_init
+    type="io.containerd.unpack.v1",
+    id="unpacker",
+    requires=(_CONTENT, _SNAPSHOTS, _DIFF),
+    wants=(_IMAGES, _LEASES),
+    init=_init,
 )

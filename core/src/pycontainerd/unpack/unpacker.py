@@ -79,7 +79,7 @@ class Unpacker:
         backend = self._snapshots.scoped(scope, name)
         content = self._content.scoped(scope)
         _, manifest = select(content, target, platform)
-        layers = self._layers(content, manifest.config, manifest.layers)
+        layers = self.layers(content, manifest.config, manifest.layers)
         if not layers:
             return ""
         report = progress or (lambda _: None)
@@ -99,7 +99,7 @@ class Unpacker:
         return chain_id
 
     @staticmethod
-    def _layers(content: ContentStore, config: Descriptor, layers: Sequence[Descriptor]) -> list[Layer]:
+    def layers(content: ContentStore, config: Descriptor, layers: Sequence[Descriptor]) -> list[Layer]:
         """The layers in order; none for what is not an image (artifacts, attestations)."""
         found = [layer for layer in layers if media_types.is_layer(layer.media_type)]
         if not media_types.is_config(config.media_type) or all(_is_attestation(layer) for layer in layers):

@@ -7,7 +7,10 @@ import asyncio
 import attrs
 import pytest
 
+from pycontainerd.api.services.containers.v1 import containers_pb2 as pb
 from pycontainerd.containers.containers import Containers
+from pycontainerd.containers.known import Known
+from pycontainerd.containers.service import ContainersRpc
 from pycontainerd.contracts.containers import Container
 from pycontainerd.contracts.errors import InvalidArgument, NotFound
 from pycontainerd.contracts.types import AnyValue, Scope
@@ -95,3 +98,53 @@ def test_an_update_or_removal_of_what_is_not_there_is_not_found(store):
         store.update(FULL)
     with pytest.raises(NotFound):
         store.delete("c")
+
+
+def test_a_list_shows_each_container_as_it_is_now_also_after_one_before(store):
+    for name in ("a", "b", "c"):
+        store.create(attrs.evolve(FULL, id=name))
+    assert [one.id for one in store.list()] == ["a", "b", "c"]
+    changed = store.update(attrs.evolve(FULL, id="b", image="new"), ["image"])
+    store.delete("c")
+    again = store.create(attrs.evolve(FULL, id="c", labels={"other": "1"}))
+    assert list(store.list()) == [store.get("a"), changed, again]
+    assert [one.id for one in store.list(["labels.other==1"])] == ["c"]
+
+
+def test_two_updates_at_one_time_of_a_stopped_clock_are_two_times(store, monkeypatch):
+    moment = store.create(FULL).updated_at
+    monkeypatch.setattr("pycontainerd.containers.containers.now", lambda: moment)
+    times = [store.update(FULL, ["image"]).updated_at for _ in range(3)]
+    assert moment < times[0] < times[1] < times[2]
+
+
+def test_what_is_kept_for_lists_is_bounded():
+    known: Known[int, str] = Known(budget=10)
+    for number in range(5):
+        known.add(number, str(number), 3)
+    assert [number for number in range(5) if known.get(number)] == [2, 3, 4]
+    known.get(2)
+    known.add(5, "5", 3)
+    assert [number for number in range(6) if known.get(number)] == [2, 4, 5]
+    known.add(4, "large", 11)
+    assert [number for number in range(6) if known.get(number)] == []
+
+
+def test_the_bytes_of_a_list_are_those_of_its_message(store):
+    class Service:
+        def scoped(self, scope):
+            return store
+
+    class Call:
+        scope = Scope("n")
+
+    edge = ContainersRpc(Service())
+    store.create(FULL)
+    store.create(attrs.evolve(FULL, id="large", spec=AnyValue("spec", b"x" * 70_000)))
+    store.create(Container("bare", runtime="r", spec=SPEC))
+    for _ in range(2):
+        listed = pb.ListContainersResponse.FromString(edge.List(pb.ListContainersRequest(), Call()))
+        assert [one.id for one in listed.containers] == ["bare", "c", "large"]
+        for one in listed.containers:
+            assert one == edge.Get(pb.GetContainerRequest(id=one.id), Call()).container
+    assert not listed.containers[0].runtime.HasField("options")

@@ -38,6 +38,13 @@ def to_record(value: Any) -> AnyValue | None:
     return AnyValue(value.type_url, value.value) if value.type_url or value.value else None
 
 
+def put(field: Any, record: AnyValue | None) -> None:
+    """Set the Any of a message to ``record``; unset it stays for None."""
+    if record is not None:
+        field.type_url, field.value = record.type_url, record.value
+        field.SetInParent()
+
+
 def to_any(record: AnyValue | None) -> Any | None:
     """A record as an Any of the wire."""
     return None if record is None else Any(type_url=record.type_url, value=record.value)

@@ -6,6 +6,7 @@ import base64
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -28,6 +29,11 @@ from pycontainerd.contracts.service import validate_identifier
 from pycontainerd.contracts.tables import ensure_namespace
 from pycontainerd.contracts.types import AnyValue, Scope, now
 
+from .known import Known, size
+
+# Namespace, id, creation and last change, as the database has them.
+_Head = tuple[str, str, int, int]
+
 _COLUMNS = (
     "id, labels, image, runtime, runtime_options, spec, snapshotter, snapshot_key, extensions, sandbox,"
     " created, updated"
@@ -40,15 +46,17 @@ class Containers:
 
     database: Database
     events: EventBus
+    _known: Known[_Head, Container] = attrs.field(factory=Known, init=False)
 
     def scoped(self, scope: Scope) -> ContainerStore:
-        return ScopedContainers(self.database, self.events, scope)
+        return ScopedContainers(self.database, self.events, scope, self._known)
 
 
 class ScopedContainers:
     """See `contracts.containers.ContainerStore`."""
 
-    def __init__(self, database: Database, events: EventBus, scope: Scope) -> None:
+    def __init__(self, database: Database, events: EventBus, scope: Scope, known: Known[_Head, Container]) -> None:
+        self._known = known
         self._database = database
         self._events = events
         self._namespace = scope.namespace
@@ -58,12 +66,16 @@ class ScopedContainers:
 
     def list(self, filters: Sequence[str] = ()) -> Sequence[Container]:
         wanted = parse(filters)
-        found = self._database.read(
-            lambda db: db.execute(
-                f"SELECT {_COLUMNS} FROM containers WHERE namespace = ? ORDER BY id", (self._namespace,)
-            ).fetchall()
-        )
-        return [one for one in map(_container, found) if wanted.match(partial(_field, one))]
+
+        def look(db: sqlite3.Connection) -> Sequence[Container]:
+            heads = db.execute(
+                "SELECT namespace, id, created, updated FROM containers WHERE namespace = ? ORDER BY id",
+                (self._namespace,),
+            )
+            found = (self._known.get(head) or self._learn(db, head) for head in heads)
+            return [one for one in found if wanted.match(partial(_field, one))]
+
+        return self._database.read(look)
 
     def create(self, container: Container) -> Container:
         moment = now()
@@ -84,8 +96,11 @@ class ScopedContainers:
 
     def update(self, container: Container, fieldpaths: Sequence[str] = ()) -> Container:
         def change(db: sqlite3.Connection) -> Container:
-            changed = validate(_changed(self._get(db, container.id), container, fieldpaths))
-            changed = attrs.evolve(changed, updated_at=now())
+            old = self._get(db, container.id)
+            assert old.updated_at is not None
+            # Never the time of the change before, even where the clock was set back: lists know a record by it.
+            moment = max(now(), old.updated_at + timedelta(microseconds=1))
+            changed = attrs.evolve(validate(_changed(old, container, fieldpaths)), updated_at=moment)
             sets = ", ".join(f"{name.strip()} = ?" for name in _COLUMNS.split(","))
             db.execute(
                 f"UPDATE containers SET {sets} WHERE namespace = ? AND id = ?",
@@ -106,6 +121,11 @@ class ScopedContainers:
 
         self._database.write(remove, frees=True)
         self._events.publish(self._namespace, ContainerDelete(id))
+
+    def _learn(self, db: sqlite3.Connection, head: _Head) -> Container:
+        record = self._get(db, head[1])
+        self._known.add(head, record, size(record))
+        return record
 
     def _get(self, db: sqlite3.Connection, id: str) -> Container:  # noqa: A002
         row = db.execute(
@@ -209,6 +229,8 @@ def _pack_extensions(extensions: Mapping[str, AnyValue]) -> str:
 
 
 def _unpack_extensions(text: str) -> dict[str, AnyValue]:
+    if text == "{}":
+        return {}
     return {key: AnyValue(url, base64.b64decode(data)) for key, (url, data) in json.loads(text).items()}
 
 

@@ -6,12 +6,15 @@ from collections.abc import Iterator
 
 from google.protobuf.empty_pb2 import Empty
 
-from pycontainerd.api.anys import to_any, to_record
-from pycontainerd.api.convert import timestamp
+from pycontainerd.api.anys import put, to_record
+from pycontainerd.api.convert import stamp
 from pycontainerd.api.services.containers.v1 import containers_pb2 as pb
+from pycontainerd.api.wire import repeated
 from pycontainerd.contracts.containers import Container, ContainerService
 from pycontainerd.contracts.service import Call
 from pycontainerd.contracts.types import AnyValue
+
+from .known import Known, size
 
 
 class ContainersRpc:
@@ -21,13 +24,22 @@ class ContainersRpc:
 
     def __init__(self, containers: ContainerService) -> None:
         self._containers = containers
+        self._known: Known[int, tuple[Container, bytes]] = Known()  # by the record's identity: it has no cheaper hash
 
     def Get(self, request: pb.GetContainerRequest, call: Call) -> pb.GetContainerResponse:
         return pb.GetContainerResponse(container=_message(self._containers.scoped(call.scope).get(request.id)))
 
-    def List(self, request: pb.ListContainersRequest, call: Call) -> pb.ListContainersResponse:
+    def List(self, request: pb.ListContainersRequest, call: Call) -> bytes:
         found = self._containers.scoped(call.scope).list(list(request.filters))
-        return pb.ListContainersResponse(containers=[_message(one) for one in found])
+        return repeated(pb.ListContainersResponse.CONTAINERS_FIELD_NUMBER, map(self._encoded, found))
+
+    def _encoded(self, one: Container) -> bytes:
+        known = self._known.get(id(one))
+        if known is not None and known[0] is one:
+            return known[1]
+        data: bytes = _message(one).SerializeToString()
+        self._known.add(id(one), (one, data), size(one))
+        return data
 
     def ListStream(self, request: pb.ListContainersRequest, call: Call) -> Iterator[pb.ListContainerMessage]:
         for one in self._containers.scoped(call.scope).list(list(request.filters)):
@@ -53,14 +65,16 @@ def _message(one: Container) -> pb.Container:
         id=one.id,
         labels=one.labels,
         image=one.image,
-        runtime=pb.Container.Runtime(name=one.runtime, options=to_any(one.runtime_options)),
-        spec=to_any(one.spec),
         snapshotter=one.snapshotter,
         snapshot_key=one.snapshot_key,
         sandbox=one.sandbox,
-        created_at=timestamp(one.created_at),
-        updated_at=timestamp(one.updated_at),
     )
+    message.runtime.name = one.runtime
+    put(message.spec, one.spec)
+    if one.runtime_options is not None:
+        put(message.runtime.options, one.runtime_options)
+    stamp(message.created_at, one.created_at)
+    stamp(message.updated_at, one.updated_at)
     for key, value in one.extensions.items():
         message.extensions[key].type_url = value.type_url
         message.extensions[key].value = value.value

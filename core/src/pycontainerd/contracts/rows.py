@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from .types import AnyValue, Descriptor
 
+_EMPTY = ("", "{}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -24,7 +25,7 @@ def pack_map(value: Mapping[str, str]) -> str:
 
 
 def unpack_map(value: str) -> dict[str, str]:
-    return {str(key): str(item) for key, item in json.loads(value).items()} if value else {}
+    return {str(key): str(item) for key, item in json.loads(value).items()} if value not in _EMPTY else {}
 
 
 def pack_descriptor(value: Descriptor) -> str:

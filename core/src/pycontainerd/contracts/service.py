@@ -8,6 +8,7 @@ A *service* is an object with the attribute ``SERVICE`` (the full protobuf name,
 - A plain function runs in the worker pool, so it may block. An ``async def`` runs on the event loop and must not.
 - A server-streaming RPC is a generator (plain: iterated in the pool) or an async generator.
 - A client- or bidirectional-streaming RPC is an async generator (or coroutine) that gets an async iterator of requests.
+- A response may also be the bytes of its message, where making them directly is cheaper (`api.wire`).
 - It raises errors of `contracts.errors`; anything else is answered as INTERNAL and logged with its traceback.
 - An RPC that has no method here is answered UNIMPLEMENTED.
 """

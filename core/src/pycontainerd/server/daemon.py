@@ -17,6 +17,7 @@ from pycontainerd.config import Settings
 from pycontainerd.kernel import Daemon, Kernel, KernelError, State
 from pycontainerd.kernel.discovery import Found
 from pycontainerd.shim.zygote import ZygoteClient, spawn
+from pycontainerd.sys.libc import reuse_freed_memory
 
 from .plugindir import finder
 from .sdnotify import notify
@@ -25,6 +26,7 @@ from .startup import Startup
 
 log = logging.getLogger("containerd")
 LISTENER = "io.containerd.server.v1.grpc"
+MESSAGES = 16 << 20  # bytes of freed memory that are kept: the largest message that is taken
 THREADS = 32  # for what coroutines hand to threads, as many as serve calls; made as they are needed
 
 
@@ -61,6 +63,7 @@ class Process:
         zygote: ZygoteClient = spawn()
         self._daemon.zygote = zygote
         self._startup.mark("zygote")
+        reuse_freed_memory(MESSAGES)
         try:
             return asyncio.run(self._serve())
         except KernelError as exc:

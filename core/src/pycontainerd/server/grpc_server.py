@@ -13,6 +13,7 @@ import grpc
 import grpc.aio
 
 from pycontainerd.api.status import to_code
+from pycontainerd.api.wire import encoded
 from pycontainerd.contracts.service import Call, RpcService
 
 from . import rpc
@@ -79,7 +80,7 @@ def _method_handler(method: rpc.Method, pool: ThreadPoolExecutor) -> grpc.RpcMet
     assert method.handler is not None
     codec = {
         "request_deserializer": method.request.FromString,
-        "response_serializer": method.response.SerializeToString,
+        "response_serializer": encoded,
     }
     if method.server_streaming:
         make = (

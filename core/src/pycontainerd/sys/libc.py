@@ -15,6 +15,8 @@ AT_SYMLINK_NOFOLLOW = 0x100
 AT_SYMLINK_FOLLOW = 0x400
 AT_RECURSIVE = 0x8000
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
 CLONE_FS = 0x00000200
 CLONE_NEWNS = 0x00020000
 
@@ -62,6 +64,18 @@ def umount2(target: str, flags: int = 0) -> None:
 def syncfs(fd: int) -> None:
     """syncfs(2): the whole file system ``fd`` is on."""
     check(_LIBC.syncfs(ctypes.c_int(fd)), "syncfs")
+
+
+def reuse_freed_memory(limit: int) -> None:
+    """Have the C library's allocator keep up to ``limit`` freed bytes for reuse; where there is no such knob, nothing.
+
+    By default each block of some hundred kilobytes is mapped anew and unmapped after use: a page fault for every 4 KiB,
+    which for messages of megabytes takes longer than to fill them.
+    """
+    mallopt = getattr(_LIBC, "mallopt", None)  # glibc only
+    if mallopt is not None:
+        for parameter in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
+            mallopt(ctypes.c_int(parameter), ctypes.c_int(limit))
 
 
 def ioctl(fd: int, request: int, argument: bytearray, what: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import attrs
 from google.protobuf import descriptor_pool, message_factory
@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 from google.rpc.status_pb2 import Status
 
 from pycontainerd.api.status import to_code
+from pycontainerd.api.wire import encoded
 from pycontainerd.contracts.errors import (
     ContainerdError,
     DeadlineExceeded,
@@ -106,7 +107,7 @@ class Dispatcher:
             raise InvalidArgument(f"{_path(request)}: the payload is no {method.request.DESCRIPTOR.name}") from exc
         call = Call(_metadata(request))
         response = await (method.handler(message, call) if method.waits else self._plain(method.handler, message, call))
-        return cast(bytes, response.SerializeToString())
+        return encoded(response)
 
     def _missing(self, request: Request) -> str:
         if request.service in self._names:

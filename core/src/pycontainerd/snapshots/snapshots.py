@@ -20,7 +20,6 @@ from pycontainerd.contracts.types import Scope
 
 from . import suspects
 from .scoped import ScopedSnapshotter
-from .suspects import distrust
 from .sweep import Sweeper
 from .syncs import Syncs
 from .table import Table, plans

@@ -6,10 +6,12 @@ The plugin graph is Mermaid text between markers, which GitHub and most Markdown
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -180,8 +182,53 @@ def _members(record: type) -> str:
     return "\n".join(lines) + "\n"
 
 
+_TESTING_HEAD = """\
+# Testing a plugin
+
+<!-- made by `make docs` from core/src/pycontainerd/testing -->
+
+`pip install pycontainerd[testing]` brings pytest, the fixtures below (pytest finds them by itself) and a suite of tests for each contract.
+`ctr plugins new` writes a package whose tests use them; [the tutorial](tutorial.md) runs one. Mounts and containers are real, so
+most of it needs root. What a test needs and the machine lacks skips the test, and fails it where `CI` is set.
+"""
+
+
+def testing_reference() -> str:
+    """docs/testing.md: the suites and the fixtures, as they describe themselves."""
+    suites = ("snapshotters", "content_stores", "differs", "runtimes")
+    modules = [importlib.import_module(f"pycontainerd.testing.{name}") for name in suites]
+    parts = [_TESTING_HEAD]
+    for module in modules:
+        (suite,) = [
+            name for name, one in vars(module).items() if name.endswith("Suite") and one.__module__ == module.__name__
+        ]
+        head, _, code = (inspect.getdoc(module) or "").partition("::\n\n")
+        options = re.sub(r"\AThe whole suite\.\s*", "", inspect.getdoc(getattr(module, suite)) or "")
+        parts.append(
+            f"\n## {suite}\n\n{head}:\n\n```python\n{textwrap.dedent(code).strip()}\n```\n\n{options}\n".replace(
+                "\n\n\n", "\n"
+            )
+        )
+    parts.append("\n## Fixtures\n\n| | lives for | |\n| --- | --- | --- |\n")
+    parts += [f"| `{name}` | a {scope} | {text} |\n" for name, scope, text in _fixtures()]
+    return re.sub("(?<!`)``(?!`)", "`", "".join(parts))
+
+
+def _fixtures() -> list[tuple[str, str, str]]:
+    """Name, scope and first sentence of each fixture in the pytest plugin."""
+    tree = ast.parse((ROOT / "core/src/pycontainerd/testing/plugin.py").read_text(encoding="utf-8"))
+    found = []
+    for node in tree.body:
+        if not isinstance(node, ast.FunctionDef) or not node.decorator_list:
+            continue
+        scope = re.search(r"scope='(\w+)'", ast.unparse(node.decorator_list[0]))
+        text = " ".join((ast.get_docstring(node) or "").split())
+        found.append((node.name, scope[1] if scope else "test", text))
+    return found
+
+
 # Files that are made as a whole.
-WHOLE: Mapping[str, Callable[[], str]] = {"docs/hooks.md": hook_reference}
+WHOLE: Mapping[str, Callable[[], str]] = {"docs/hooks.md": hook_reference, "docs/testing.md": testing_reference}
 
 
 def main() -> None:

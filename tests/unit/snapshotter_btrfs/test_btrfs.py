@@ -13,6 +13,7 @@ import pytest
 
 from pycontainerd.contracts.errors import AlreadyExists, FailedPrecondition, NotFound, NotImplemented
 from pycontainerd.contracts.snapshots import Kind
+from pycontainerd.contracts.types import Mount
 from pycontainerd.kernel import Skip
 from pycontainerd.metadata.database import SqliteDatabase
 from pycontainerd.snapshots.records import RecordStore
@@ -234,6 +235,11 @@ def test_what_is_on_disk_is_told_while_no_daemon_runs(root, start, tmp_path):
         f"{root}/snapshots/1": (1, False),
         f"{root}/active/rm.7": (7, True),
     }
+    number = subvolumes.info(f"{root}/active/rm.7").id
+    with mounted([Mount("btrfs", place.mount_of(root).source, options=(f"subvolid={number}",))]) as point:
+        with pytest.raises(FailedPrecondition, match=f"mounted at {point}"):
+            found[f"{root}/active/rm.7"].delete()
+        assert shape(root)["active"] == ["rm.7"]
     found[f"{root}/active/rm.7"].delete()
     assert shape(root)["active"] == []
     with pytest.raises(FailedPrecondition, match="not mounted"):

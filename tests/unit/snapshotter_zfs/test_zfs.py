@@ -137,6 +137,20 @@ def test_a_dataset_that_has_its_record_is_whole_whatever_a_crash_left_on_it(data
     again.commit("c", "a")
 
 
+def test_a_command_of_a_daemon_that_was_killed_may_end_late(dataset, start):
+    """It marks a snapshot for removal whose record nobody has removed."""
+    snapshotter = start()
+    with testing.mounted(snapshotter.prepare("a")) as path:
+        Path(path, "f").write_text("kept")
+    run("zfs", "set", f"{STATE}=rm", f"{dataset}/1")
+    snapshotter._restore()
+    Datasets(dataset).delete("new.1")
+    with testing.mounted(snapshotter.mounts("a")) as path:
+        assert Path(path, "f").read_text() == "kept"
+    snapshotter.cleanup()
+    assert list(Datasets(dataset).names()) == ["1"]
+
+
 def test_a_zfs_snapshot_that_a_crash_in_a_commit_left_is_taken_anew(dataset, start):
     snapshotter = start()
     mounts = snapshotter.prepare("a")

@@ -110,6 +110,7 @@ class SnapshotDirs:
         self._deleter: threading.Thread | None = None
         self._deleting = threading.Lock()  # one tree at a time: two deletions of one would trip over each other
         self._closed = False
+        self._returned: list[int] = []  # trees that were being made when the last daemon ended
         names = list(trees.names())
         records.start_above(max((int(name) for name in names if name.isdecimal()), default=0))
         for leftover in self._recover(names):
@@ -151,10 +152,22 @@ class SnapshotDirs:
             self._delete_later(aside)
 
     def missing(self) -> list[tuple[int, str]]:
-        """Snapshots that belong here and have no tree, as number and key, parents first."""
-        there = {int(name) for name in self._trees.names() if name.isdecimal()}
+        """Snapshots that belong here and have no tree, whatever it is called, as number and key, parents first."""
+        there = {number for number, _, _ in numbered(self._trees.names())}
         own, _, recorded = self._owners()
         return [(number, recorded[number]) for number in sorted(own - there)]
+
+    def returned(self) -> list[tuple[int, str]]:
+        """Snapshots whose trees were being made when a crash came: after a power cut they may be there in parts."""
+        recorded = self._records.ids()
+        return [(number, recorded[number]) for number in sorted(self._returned) if number in recorded]
+
+    def discard(self, number: int) -> None:
+        """Delete the tree of a snapshot that stays, to make it anew.
+
+        :raises ContainerdError: it cannot be deleted.
+        """
+        self._trees.delete(str(number))
 
     def cleanup(self) -> None:
         """Delete what removals and crashes left behind, now.
@@ -211,6 +224,7 @@ class SnapshotDirs:
                 continue
             if number in own:
                 self._trees.rename(name, str(number))
+                self._returned.append(number)
             elif number in moved or number not in recorded:
                 leftovers.append(name)
         # Children have higher numbers than their parents, and where trees hang together they must go first.

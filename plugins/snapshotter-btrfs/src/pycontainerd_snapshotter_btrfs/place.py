@@ -59,3 +59,14 @@ def _check_automatic(root: str, top: str) -> None:
             " a roll-back would tear the layers from their records",
             hint=f"make it a subvolume of its own: btrfs subvolume create {root}",
         )
+
+
+def mounted_at(path: str) -> str:
+    """Where the subvolume at ``path``, or one in it, is mounted by itself; empty when it is not."""
+    path = os.path.realpath(path)
+    around = mount_of(path)
+    inside = os.path.normpath(os.path.join(around.root, os.path.relpath(path, around.point)))
+    for mount in read_mountinfo():
+        if mount.device == around.device and os.path.commonpath((mount.root, inside)) == inside:
+            return mount.point
+    return ""

@@ -100,4 +100,12 @@ def holdings(root: str) -> Iterator[Holding]:
         if os.path.isdir(base):
             for number, name, leftover in numbered(os.listdir(base)):
                 path = os.path.join(base, name)
-                yield Holding(number, path, leftover, partial(subvolumes.delete, path))
+                yield Holding(number, path, leftover, partial(_delete_unused, path))
+
+
+def _delete_unused(path: str) -> None:
+    """Delete a subvolume, but not from under a container: the kernel would let us."""
+    point = place.mounted_at(path)
+    if point:
+        raise FailedPrecondition(f"cannot delete subvolume {path}: it is mounted at {point}", hint="unmount it first")
+    subvolumes.delete(path)

@@ -45,9 +45,11 @@ class Datasets:
         """Destroy a dataset with its ZFS snapshot.
 
         One that is mounted, or has clones that are, is left for later; what it has committed is destroyed by ZFS itself once
-        the last clone is.
+        the last clone is. What is not in the state that ``name`` says is another's by now, and stays.
         """
         dataset = self.path(name)
+        if self._state(dataset) != name.rpartition(".")[0]:
+            return
         try:
             self._destroy(dataset)
         except NotFound:
@@ -57,6 +59,14 @@ class Datasets:
                 self._zfs("destroy", "-d", f"{dataset}@{SNAPSHOT}")
             exc.hint = exc.hint or "it is tried again at the next cleanup"
             raise
+
+    def _state(self, dataset: str) -> str | None:
+        """None when it is not there."""
+        try:
+            value = self._zfs("get", "-H", "-o", "value", STATE, dataset).strip()
+        except NotFound:
+            return None
+        return "" if value in _UNSET else value
 
     def _destroy(self, dataset: str) -> None:
         for pause in _PAUSES:

@@ -53,6 +53,9 @@ class ZfsSnapshotter(RecordedSnapshotter):
     def sync(self) -> None:
         """What is committed is on the disk already: taking a ZFS snapshot waits for that."""
 
+    def _is_whole(self, path: str, kind: Kind) -> bool:
+        return path.rpartition("/")[2] in self._datasets.names()
+
     def _build(self, path: str, kind: Kind, parents: Sequence[int], labels: Mapping[str, str]) -> None:
         self._datasets.create(path, parent=parents[0] if parents else None)
 

@@ -1,10 +1,12 @@
-"""From a call to its response, whatever runs it: an event loop is not seen here."""
+"""From a call to its response. Coroutine methods run on the event loop, plain ones in the executor."""
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor
 from typing import Any
 
 import attrs
@@ -58,20 +60,13 @@ def unary_methods(services: Iterable[RpcService]) -> Mapping[tuple[str, str], Me
 
 
 class Dispatcher:
-    """Answers calls. A server says how plain handlers are called and how a deadline is kept."""
+    """Answers calls."""
 
-    def __init__(self, services: Iterable[RpcService]) -> None:
+    def __init__(self, services: Iterable[RpcService], executor: Executor | None = None) -> None:
+        self._executor = executor
         self._methods = unary_methods(services)
         self._names = {service for service, _ in self._methods}
         self._draining = False
-
-    async def _plain(self, handler: Callable[[Any, Call], Any], message: Any, call: Call) -> Any:
-        """Call a handler that may block."""
-        raise NotImplementedError
-
-    async def _limited(self, seconds: float, work: Coroutine[Any, Any, bytes], late: DeadlineExceeded) -> bytes:
-        """The result of ``work``, or raise ``late`` when it takes longer."""
-        raise NotImplementedError
 
     async def answer(self, received: Received) -> Response:
         """The response to a call, whatever becomes of it; only cancellation passes through."""
@@ -94,8 +89,14 @@ class Dispatcher:
         if request.timeout_nano <= 0:
             return await self._run(request)
         seconds = request.timeout_nano / 1e9
-        late = DeadlineExceeded(f"{_path(request)} did not finish within the caller's {seconds:g} s")
-        return await self._limited(seconds, self._run(request), late)
+        try:
+            async with asyncio.timeout(seconds) as deadline:
+                return await self._run(request)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            late = f"{_path(request)} did not finish within the caller's {seconds:g} s"
+            raise DeadlineExceeded(late) from None
 
     async def _run(self, request: Request) -> bytes:
         method = self._methods.get((request.service, request.method))
@@ -106,7 +107,11 @@ class Dispatcher:
         except DecodeError as exc:
             raise InvalidArgument(f"{_path(request)}: the payload is no {method.request.DESCRIPTOR.name}") from exc
         call = Call(_metadata(request))
-        response = await (method.handler(message, call) if method.waits else self._plain(method.handler, message, call))
+        if method.waits:
+            response = await method.handler(message, call)
+        else:
+            loop = asyncio.get_running_loop()
+            response = await loop.run_in_executor(self._executor, method.handler, message, call)
         return encoded(response)
 
     def _missing(self, request: Request) -> str:

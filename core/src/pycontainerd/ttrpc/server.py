@@ -1,6 +1,6 @@
 """The asyncio server: services of contracts/service.py over unix sockets.
 
-Coroutine methods run on the event loop, plain ones in the executor. A client that hangs up has its calls cancelled; a
+A client that hangs up has its calls cancelled; a
 client that does not read its responses is not read from either.
 """
 
@@ -10,13 +10,13 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Iterable
 from concurrent.futures import Executor
-from typing import Any, cast
+from typing import cast
 
 from pycontainerd.api.status import NUMBERS
-from pycontainerd.contracts.errors import DeadlineExceeded, ResourceExhausted
-from pycontainerd.contracts.service import Call, RpcService
+from pycontainerd.contracts.errors import ResourceExhausted
+from pycontainerd.contracts.service import RpcService
 
 from .connection import Received, ServerConnection
 from .dispatch import TTRPC_NAMESPACE_HEADER, Dispatcher, failure
@@ -35,8 +35,7 @@ class Server(Dispatcher):
     """Serves on any number of listening sockets. Use from one event loop."""
 
     def __init__(self, services: Iterable[RpcService], *, executor: Executor | None = None) -> None:
-        super().__init__(services)
-        self._executor = executor
+        super().__init__(services, executor)
         self._listeners: list[asyncio.Server] = []
         self._connections: set[Connection] = set()
 
@@ -72,18 +71,6 @@ class Server(Dispatcher):
     def gone(self, connection: Connection) -> None:
         """A connection ended (called by it)."""
         self._connections.discard(connection)
-
-    async def _plain(self, handler: Callable[[Any, Call], Any], message: Any, call: Call) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, handler, message, call)
-
-    async def _limited(self, seconds: float, work: Coroutine[Any, Any, bytes], late: DeadlineExceeded) -> bytes:
-        try:
-            async with asyncio.timeout(seconds) as deadline:
-                return await work
-        except TimeoutError:
-            if not deadline.expired():
-                raise
-            raise late from None
 
 
 class Connection(asyncio.Protocol):

@@ -13,6 +13,7 @@ import pytest
 from pycontainerd.contracts.errors import ContainerdError, FailedPrecondition, Internal, ResourceExhausted, Unavailable
 from pycontainerd.metadata import recovery
 from pycontainerd.metadata.database import BATCH, READERS, SqliteDatabase
+from pycontainerd.metadata.turns import Turns, Work
 
 
 @pytest.fixture
@@ -83,11 +84,11 @@ def together(database: SqliteDatabase, functions: list) -> list[object]:
 
     threads = []
     for index in range(len(functions)):
-        before = database._queue.qsize()
+        before = database._turns.waiting
         thread = threading.Thread(target=run, args=(index,))
         thread.start()
         threads.append(thread)
-        while database._queue.qsize() == before:
+        while database._turns.waiting == before:
             pass
     held.release.set()
     for thread in [*threads, held.thread]:
@@ -168,7 +169,7 @@ def test_nobody_is_told_anything_before_the_commit(database: SqliteDatabase) -> 
     threads = [threading.Thread(target=run) for _ in range(2)]
     for thread in threads:
         thread.start()
-    while database._queue.qsize() < 2:
+    while database._turns.waiting < 2:
         pass
     database._writer = Broken()  # type: ignore[assignment]
     held.release.set()
@@ -237,7 +238,7 @@ def test_closing_finishes_what_is_queued(path: str) -> None:
     threads = [threading.Thread(target=database.write, args=(add(f"n{number}"),)) for number in range(10)]
     for thread in threads:
         thread.start()
-    while database._queue.qsize() < 10:
+    while database._turns.waiting < 10:
         pass
     closer = threading.Thread(target=database.close)
     closer.start()
@@ -295,3 +296,51 @@ def test_numbers_of_snapshots_are_never_used_twice(database: SqliteDatabase) -> 
 def test_the_database_file_is_private_to_its_owner_or_not_more_open_than_the_umask(path: str) -> None:
     SqliteDatabase(path, pytest.fail).close()
     assert os.stat(path).st_mode & 0o022 == 0
+
+
+def test_who_writes_for_others_is_done_after_one_commit_and_another_goes_on(database: SqliteDatabase) -> None:
+    by: dict[str, int] = {}
+
+    def noting(name: str):
+        def run(db: sqlite3.Connection) -> None:
+            by[name] = threading.get_ident()
+
+        return run
+
+    together(database, [noting(f"n{number}") for number in range(BATCH + 5)])
+    assert len(by) == BATCH + 5
+    assert len(set(by.values())) == 2  # the first of each batch
+
+
+def test_what_is_waiting_is_done_before_it_is_closed(database: SqliteDatabase) -> None:
+    held = _Held(database)
+    outcomes: list[object] = []
+    waiting = threading.Thread(target=lambda: outcomes.append(database.write(add("late"))))
+    waiting.start()
+    while not database._turns.waiting:
+        pass
+    closing = threading.Thread(target=database.close)
+    closing.start()
+    held.release.set()
+    for thread in (held.thread, waiting, closing):
+        thread.join(30)
+    assert outcomes == [1]
+    with pytest.raises(Unavailable):
+        database.write(add("too late"))
+
+
+def test_a_commit_that_breaks_in_an_unforeseen_way_is_told_to_all_and_the_next_one_goes_on() -> None:
+    turns: Turns
+
+    def commit(batch: list[Work]) -> None:
+        if any(work.frees for work in batch):
+            raise MemoryError
+
+    turns = Turns(commit, 10)
+    broken, sound = Work(lambda _db: None, frees=True), Work(lambda _db: None, frees=False)
+    assert turns.take(broken)
+    assert isinstance(broken.error, MemoryError)
+    assert turns.take(sound)
+    assert sound.error is None
+    turns.close()
+    assert not turns.take(sound)

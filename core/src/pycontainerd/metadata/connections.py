@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 def connect(path: str, *, writable: bool = True, sync: bool = True) -> sqlite3.Connection:
     """A connection with our settings: explicit transactions, WAL, full sync, foreign keys."""
-    connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False, cached_statements=512)
     pragmas = ["foreign_keys=ON"]
     if writable:
         pragmas += ["journal_mode=WAL", f"synchronous={'FULL' if sync else 'OFF'}", "journal_size_limit=67108864"]

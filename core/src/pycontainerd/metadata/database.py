@@ -1,6 +1,6 @@
 """SQLite behind the `contracts.database.Database` Protocol.
 
-One thread owns the writing connection. Writers queue a function and wait; the thread runs what is queued, each under a
+There is one writing connection. Writers queue a function; one of them runs what is queued (`turns`), each under a
 savepoint of its own, and makes one durable commit for all of them: under load an fsync is shared. Nobody is told
 anything, good or bad, before that commit, for a bad answer may rest on what a neighbour wrote.
 """
@@ -8,36 +8,24 @@ anything, good or bad, before that commit, for a bad answer may rest on what a n
 from __future__ import annotations
 
 import contextlib
-import queue
 import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import attrs
-
-from pycontainerd.contracts.errors import DISK_FULL, ContainerdError, Internal, ResourceExhausted, Unavailable
+from pycontainerd.contracts.errors import DISK_FULL, ContainerdError, ResourceExhausted, Unavailable
 
 from .ballast import Ballast
 from .connections import connect
 from .damage import explain, is_damage, primary_code
 from .keeper import INTERVAL, Keeper
 from .recovery import open_checked, seal
+from .turns import Turns, Work
 
 T = TypeVar("T")
 BATCH = 128  # functions that may share one commit
 READERS = 16  # idle read connections kept for reuse
-
-
-@attrs.define(eq=False)
-class _Work:
-    function: Callable[[sqlite3.Connection], Any]
-    future: Future[Any]
-    frees: bool
-    result: Any = None
-    error: BaseException | None = None
 
 
 class SqliteDatabase:
@@ -63,7 +51,7 @@ class SqliteDatabase:
     ) -> None:
         self.isolated = isolated
         self.commits = 0
-        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._turns = Turns(self._commit, BATCH)
         self._readers: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
         self._closed = False
@@ -75,8 +63,6 @@ class SqliteDatabase:
         self._path = self._opened.path
         self.damage = self._opened.report
         self._writer, self._claim = self._opened.connection, self._opened.claim
-        self._thread = threading.Thread(target=self._run, name="metadata-writer", daemon=True)
-        self._thread.start()
         self._keeper: Keeper | None = None
         if (copies or ballast) and not self._opened.scratch:
             self._keeper = Keeper(
@@ -100,15 +86,16 @@ class SqliteDatabase:
             self._give(connection)
 
     def write(self, fn: Callable[[sqlite3.Connection], T], *, frees: bool = False) -> T:
-        if threading.current_thread() is self._thread:
-            raise Internal("a function that writes to the metadata database asked for another write within its own")
-        work = _Work(fn, Future(), frees)
-        with self._lock:
-            if self._closed:
-                raise self._gone()
-            self._queue.put(work)
-        result: T = work.future.result()
-        return result
+        work = Work(fn, frees)
+        if not self._turns.take(work):
+            raise self._gone()
+        try:
+            if work.error is not None:
+                raise work.error
+            result: T = work.result
+            return result
+        finally:
+            del work  # an error holds on to its frames
 
     def close(self) -> None:
         """Finish what is queued, then close cleanly (the next start needs no integrity check)."""
@@ -116,9 +103,8 @@ class SqliteDatabase:
             if self._closed:
                 return
             self._closed = True
-            self._queue.put(None)
             readers, self._readers = self._readers, []
-        self._thread.join()
+        self._turns.close()
         copy = self._keeper.close() if self._keeper is not None else ""
         for connection in readers:
             connection.close()
@@ -162,24 +148,7 @@ class SqliteDatabase:
                     return
         connection.close()
 
-    def _run(self) -> None:
-        ended = False
-        while not ended:
-            batch, ended = self._batch()
-            if batch:
-                self._commit(batch)
-
-    def _batch(self) -> tuple[list[_Work], bool]:
-        """What is queued by now, at least one; and whether `close` asked for the end."""
-        batch: list[_Work] = []
-        while len(batch) < BATCH and (not batch or not self._queue.empty()):
-            work = self._queue.get()
-            if work is None:
-                return batch, True
-            batch.append(work)
-        return batch, False
-
-    def _commit(self, batch: list[_Work]) -> None:
+    def _commit(self, batch: list[Work]) -> None:
         """Run the batch and answer it. On a full disk the reserve is given back, for those of it that free space."""
         if self._ballast.full():
             batch = self._refuse(batch)
@@ -191,23 +160,17 @@ class SqliteDatabase:
         if error is not None:
             explained = self._explained(error)
             for work in batch:
-                work.future.set_exception(explained)
-            return
-        for work in batch:
-            if work.error is not None:
-                work.future.set_exception(work.error)
-            else:
-                work.future.set_result(work.result)
+                work.error = explained
 
-    def _refuse(self, batch: list[_Work]) -> list[_Work]:
+    def _refuse(self, batch: list[Work]) -> list[Work]:
         """Answer those of the batch that need space; returns the others."""
         for work in batch:
             if not work.frees:
                 message = f"the metadata database {self._path} takes no new records: no space left on its disk"
-                work.future.set_exception(ResourceExhausted(message, hint=DISK_FULL))
+                work.error = ResourceExhausted(message, hint=DISK_FULL)
         return [work for work in batch if work.frees]
 
-    def _attempt(self, batch: list[_Work]) -> BaseException | None:
+    def _attempt(self, batch: list[Work]) -> BaseException | None:
         """Run the batch in one durable commit; the error where nothing of it was done."""
         if not batch:
             return None
@@ -223,7 +186,7 @@ class SqliteDatabase:
         self.commits += 1
         return None
 
-    def _step(self, work: _Work) -> None:
+    def _step(self, work: Work) -> None:
         """Run one function; what it raises is its caller's, and undoes its own changes only.
 
         SQLite ends the whole transaction by itself on some errors (disk full, I/O). Then nothing of the batch is left,

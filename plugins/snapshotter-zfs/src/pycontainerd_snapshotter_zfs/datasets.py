@@ -60,6 +60,10 @@ class Datasets:
             exc.hint = exc.hint or "it is tried again at the next cleanup"
             raise
 
+    def exists(self, dataset: str) -> bool:
+        """Whether it is there. One that is, is whole: ZFS makes them in one step."""
+        return self._state(dataset) is not None
+
     def _state(self, dataset: str) -> str | None:
         """None when it is not there."""
         try:

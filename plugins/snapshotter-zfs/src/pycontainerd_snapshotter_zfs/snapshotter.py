@@ -56,6 +56,9 @@ class ZfsSnapshotter(RecordedSnapshotter):
     def _is_whole(self, path: str, kind: Kind) -> bool:
         return path.rpartition("/")[2] in self._datasets.names()
 
+    def _is_whole(self, path: str, kind: Kind) -> bool:
+        return self._datasets.exists(path)
+
     def _build(self, path: str, kind: Kind, parents: Sequence[int], labels: Mapping[str, str]) -> None:
         self._datasets.create(path, parent=parents[0] if parents else None)
 

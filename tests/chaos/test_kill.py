@@ -15,14 +15,13 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from pycontainerd.client import Client
 from pycontainerd.contracts.errors import Cancelled, Unavailable
 from pycontainerd.testing import images
-from pycontainerd.testing.chaos import Ledger, Load, examine, listing, take_away
+from pycontainerd.testing.chaos import Ledger, Load, empty, examine, fsck, stored
 from pycontainerd.testing.daemon import Daemon
 from pycontainerd.testing.rootfs import host_rootfs
 
@@ -47,24 +46,6 @@ async def under_load(daemon: Daemon, ledger: Ledger, dice: random.Random, rootfs
     return load.done
 
 
-async def emptied(daemon: Daemon, ledger: Ledger) -> dict[str, set[str]]:
-    """Delete everything that was acknowledged, collect, and list what is left."""
-    async with Client(daemon.address, namespace=ledger.namespace) as client:
-        for kind, name in sorted(ledger.there):
-            await take_away(client, kind, name)
-        lease = await client.leases.create()
-        await client.leases.delete(lease.id, sync=True)
-        return await listing(client)
-
-
-def files(daemon: Daemon) -> list[str]:
-    """Blobs and directories of snapshots."""
-    root = Path(daemon.root)
-    blobs = [path for path in root.rglob("*") if path.is_file() and "/blobs/" in str(path)]
-    directories = [path for path in root.glob("io.containerd.snapshotter.v1.*/snapshots/*") if path.is_dir()]
-    return [str(path) for path in (*blobs, *directories)]
-
-
 def until(condition: Callable[[], bool], told: Callable[[], str]) -> None:
     """Directories of removed snapshots are deleted a moment later."""
     end = time.monotonic() + 20
@@ -87,13 +68,17 @@ def test_nothing_acknowledged_is_lost_and_nothing_leaks(seed: int, rootfs: str) 
     dice, ledger, done = random.Random(seed), Ledger(), 0
     with Daemon.ours() as daemon:
         try:
-            for _ in range(ROUNDS):
+            for number in range(ROUNDS):
                 done += asyncio.run(under_load(daemon, ledger, dice, rootfs, dice.uniform(0.02, 0.4)))
                 daemon.start()
                 asyncio.run(examine(daemon.address, ledger))
-            left = asyncio.run(emptied(daemon, ledger))
+                if number % 5 == 0:
+                    daemon.stop()
+                    assert fsck(daemon, "--repair", "--digests") == ""
+                    daemon.start()
+            left = asyncio.run(empty(daemon.address, ledger))
             assert not any(left.values()), left
-            until(lambda: files(daemon) == [], lambda: str(files(daemon)))
+            until(lambda: stored(daemon.root) == [], lambda: str(stored(daemon.root)))
             assert daemon.leftovers() == []
         except BaseException as exc:
             exc.add_note(f"CHAOS_SEED={seed} CHAOS_ROUNDS={ROUNDS} does it again; {done} operations were acknowledged")

@@ -297,3 +297,20 @@ def test_in_a_user_namespace_the_marks_are_in_attributes_that_users_may_set(root
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "userxattr,index=off y\n"
+
+
+def test_a_snapshot_that_a_power_cut_left_in_parts_is_made_whole(root, start):
+    snapshotter = start()
+    snapshotter.prepare("parts")
+    snapshotter.prepare("whole")
+    Path(root, "snapshots/2/fs/written").touch()
+    snapshotter.close()
+    os.rename(f"{root}/snapshots/1", f"{root}/snapshots/new.1")
+    os.rename(f"{root}/snapshots/2", f"{root}/snapshots/new.2")
+    os.rmdir(f"{root}/snapshots/new.1/fs")
+
+    again = start()
+    for key in ("parts", "whole"):
+        with mounted(again.mounts(key)) as path:
+            Path(path, "new").touch()
+    assert Path(root, "snapshots/2/fs/written").exists()

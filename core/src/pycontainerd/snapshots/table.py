@@ -108,6 +108,8 @@ class Table:
         """Delete a snapshot that nothing is based on and nobody is committing; leases let go of it."""
         row = self.removable(db, key)
         self._drop(db, key)
+        # Nobody needs to know any more whether it got to the disk.
+        db.execute("DELETE FROM snapshot_syncs WHERE snapshotter = ? AND name = ?", (self._where[1], row.name))
         return row
 
     def removable(self, db: sqlite3.Connection, key: str) -> Row:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 
 from pycontainerd.contracts.errors import ContainerdError, FailedPrecondition
@@ -97,12 +98,13 @@ class RecordedSnapshotter:
         """
         for kind in (Kind.ACTIVE, Kind.VIEW):
             folder = self._folder(kind)
-            for number, key in folder.missing():
+            for number, key in (*folder.missing(), *folder.returned()):
                 record = self._records.get(key)
-                if record.kind is not kind or record.info is None:
+                if record.kind is not kind or record.info is None or self._is_whole(folder.path(number), kind):
                     continue
                 fields = {"key": key, "path": folder.path(number)}
                 try:
+                    folder.discard(number)
                     with folder.make(number) as path:
                         self._build(path, kind, record.parents, record.info.labels)
                 except (ContainerdError, OSError) as exc:
@@ -121,6 +123,10 @@ class RecordedSnapshotter:
 
     def _each_folder(self) -> list[SnapshotDirs]:
         return list(dict.fromkeys(self._folders.values()))
+
+    def _is_whole(self, path: str, kind: Kind) -> bool:
+        """Whether everything that `_build` makes is at ``path``."""
+        return os.path.lexists(path)
 
     def _build(self, path: str, kind: Kind, parents: Sequence[int], labels: Mapping[str, str]) -> None:
         """Make the files of a new snapshot at ``path`` on ``parents``, the nearest first.

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import glob
 import hashlib
 import os
 import random
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import attrs
@@ -26,6 +29,7 @@ from pycontainerd.contracts.leases import Resource
 from pycontainerd.contracts.runtime import Status
 
 from . import images
+from .daemon import Daemon
 from .rootfs import Node
 
 ROOT = {"containerd.io/gc.root": "chaos"}
@@ -274,3 +278,27 @@ async def take_away(client: Client, kind: str, name: str) -> None:
         await remove(client, name)
     else:
         await deletions[kind](name)
+
+
+async def empty(address: str, ledger: Ledger) -> dict[str, set[str]]:
+    """Delete everything that was acknowledged, collect, and list what is left, which should be nothing."""
+    async with Client(address, namespace=ledger.namespace) as client:
+        for kind, name in sorted(ledger.there):
+            await take_away(client, kind, name)
+        lease = await client.leases.create()
+        await client.leases.delete(lease.id, sync=True)
+        return await listing(client)
+
+
+def stored(root: str) -> list[str]:
+    """Blobs, and directories of snapshots, in the root directory of a daemon. Those of removed ones go a moment later."""
+    blobs = [path for path in glob.glob(f"{root}/**/blobs/**", recursive=True) if os.path.isfile(path)]
+    trees = [path for path in glob.glob(f"{root}/io.containerd.snapshotter.v1.*/snapshots/*") if os.path.isdir(path)]
+    return blobs + trees
+
+
+def fsck(daemon: Daemon, *options: str) -> str:
+    """What ``containerd fsck`` finds wrong with (and, with ``--repair``, leaves of) a stopped daemon, "" for nothing."""
+    command = [sys.executable, "-m", "pycontainerd.server.main", "-c", f"{daemon.directory}/config.toml", "fsck"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=120, check=False)
+    return done.stdout + done.stderr if done.returncode else ""

@@ -115,7 +115,11 @@ def _records(place: Place, db: sqlite3.Connection) -> Iterator[Finding]:
     ):
         reason = f"{name} has it, but no namespace: a collection would remove it"
         yield Finding("snapshot-orphan", key, reason, 0, ("drop-record", name, str(number)))
-    for key, boot in db.execute("SELECT name, boot FROM snapshot_syncs WHERE snapshotter = ?", (name,)):
+    for key, boot in db.execute(
+        "SELECT name, boot FROM snapshot_syncs y WHERE snapshotter = ? AND EXISTS"
+        " (SELECT 1 FROM snapshots s WHERE s.snapshotter = y.snapshotter AND s.name = y.name)",
+        (name,),
+    ):
         if boot != boot_id():
             reason = "the power was off before it was known to be on disk; check it with `ctr images verify`"
             yield Finding("snapshot-suspect", key, reason)

@@ -159,6 +159,16 @@ def test_a_crash_in_a_commit_leaves_the_active_or_the_committed_snapshot(root, s
         assert Path(path, "f").read_text() == "1"
 
 
+@pytest.mark.parametrize("aside", ["new.1", "rm.1"])
+def test_a_subvolume_that_has_its_record_is_whole_whatever_a_crash_called_it(root, start, aside):
+    with mounted(start().prepare("a")) as path:
+        Path(path, "f").write_text("kept")
+    os.rename(f"{root}/active/1", f"{root}/active/{aside}")
+    with mounted(start().mounts("a")) as path:
+        assert Path(path, "f").read_text() == "kept"
+    assert shape(root)["active"] == ["1"]
+
+
 def test_an_active_subvolume_that_a_power_cut_brought_back_is_deleted(root, start):
     """Its deletion was not on the disk yet, the record of its commit was."""
     snapshotter = start()

@@ -129,12 +129,24 @@ def test_what_a_crash_leaves_goes_at_the_next_start(dataset, start, monkeypatch)
 
 @pytest.mark.parametrize("state", ["new", "rm"])
 def test_a_dataset_that_has_its_record_is_whole_whatever_a_crash_left_on_it(dataset, start, state):
-    start().prepare("a")
+    with testing.mounted(start().prepare("a")) as path:
+        Path(path, "f").write_text("kept")
     run("zfs", "set", f"{STATE}={state}", f"{dataset}/1")
     again = start()
     again.cleanup()
     assert list(Datasets(dataset).names()) == ["1"]
+    with testing.mounted(again.mounts("a")) as path:
+        assert Path(path, "f").read_text() == "kept"
     again.commit("c", "a")
+
+
+def test_a_snapshot_whose_dataset_is_gone_begins_anew(dataset, start):
+    start().prepare("a")
+    run("zfs", "destroy", f"{dataset}/1")
+    again = start()
+    with testing.mounted(again.mounts("a")) as path:
+        Path(path, "f").write_text("usable")
+    assert list(Datasets(dataset).names()) == ["1"]
 
 
 def test_a_command_of_a_daemon_that_was_killed_may_end_late(dataset, start):

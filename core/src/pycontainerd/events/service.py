@@ -114,7 +114,7 @@ def event_message(record: AnyType) -> Message:
     kind = _KINDS.get(type(record))
     if kind is None:
         raise InvalidArgument(f"cannot encode a {type(record).__name__} as an event")
-    values = {field.name: _value(getattr(record, field.name)) for field in attrs.fields(type(record))}
+    values = {name: _value(getattr(record, name)) for name in record._fields}
     return kind(**{name: value for name, value in values.items() if value is not None})
 
 
@@ -136,9 +136,9 @@ def opened(envelope: Envelope) -> Envelope:
     return envelope if kind is None else attrs.evolve(envelope, event=_record(kind, message))
 
 
-def _record(kind: type, message: AnyType) -> object:
+def _record(kind: AnyType, message: AnyType) -> object:
     known = message.DESCRIPTOR.fields_by_name
-    names = [field.name for field in attrs.fields(kind) if field.name in known]
+    names = [name for name in kind._fields if name in known]
     return kind(**{name: _python(getattr(message, name), message, name) for name in names})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import operator
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -41,16 +41,15 @@ class Dispatcher(_GenericHandler):
         self._pool = pool
         self._explain = explain
         self._served: list[RpcService] = []
-        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self._handlers: dict[str, tuple[str, RpcService, grpc.RpcMethodHandler[Any, Any]]] = {}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
-        served = list(self._services.values())
-        if len(served) != len(self._served) or any(map(operator.is_not, served, self._served)):
-            self._handlers = dict(self._methods(served))
-            self._served = served
         found = self._handlers.get(handler_call_details.method)
+        if found is None or self._services.get(found[0]) is not found[1]:
+            self._look()
+            found = self._handlers.get(handler_call_details.method)
         if found is not None:
-            return found
+            return found[2]
         reason = self._explain(handler_call_details.method)
 
         async def refuse(_requests: Any, context: Context) -> AsyncIterator[bytes]:
@@ -59,11 +58,18 @@ class Dispatcher(_GenericHandler):
 
         return grpc.stream_stream_rpc_method_handler(refuse)
 
-    def _methods(self, services: Iterable[RpcService]) -> Iterator[tuple[str, grpc.RpcMethodHandler[Any, Any]]]:
-        for service in services:
-            for method in rpc.methods(service):
-                if method.handler is not None:
-                    yield method.path, _method_handler(method, self._pool)
+    def _look(self) -> None:
+        """Which services are up has changed, or somebody asks for what is in none."""
+        found = dict(self._services)
+        served = list(found.values())
+        if len(served) != len(self._served) or any(map(operator.is_not, served, self._served)):
+            self._served = served
+            self._handlers = {
+                method.path: (id_, service, _method_handler(method, self._pool))
+                for id_, service in found.items()
+                for method in rpc.methods(service)
+                if method.handler is not None
+            }
 
 
 def _call(context: Context) -> Call:

@@ -98,13 +98,16 @@ async def _life(directory: str, events: str) -> None:
     message = protocol.encode(protocol.START, "1", _ID, _ID, directory, events, path, "", "")
     order, driver, listening = process.take(ours, message, {"": RuncDriver()})
     theirs.close()
-    serving = loop.spawn(process.serve(process.Prepared(), order, driver, listening))
+    prepared = process.Prepared()
+    serving = loop.spawn(process.serve(prepared, order, driver, listening))
     client = Client.connect(path, name="the rehearsal")
     try:
         await _use(client, directory)
         await serving
-    finally:
+    finally:  # all descriptors go, whatever went wrong: shims would inherit them
         client.close()
+        await prepared.server.shutdown(grace=0)
+        await prepared.publisher.close(grace=0)
 
 
 async def _use(client: Client, bundle: str) -> None:

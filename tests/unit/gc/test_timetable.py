@@ -95,6 +95,14 @@ def test_thresholds_have_limits() -> None:
     assert after_first(1, pause_threshold=-3).interval == 1
 
 
+def test_settings_can_change_on_the_way() -> None:
+    table = after_first(mutation_threshold=3)
+    table.changed(100, removed=False)
+    table.configure(Config(mutation_threshold=2, schedule_delay="5s"))
+    table.changed(100, removed=False)
+    assert table.due == 105
+
+
 def test_delays_are_durations() -> None:
     assert Config(schedule_delay="1m30s").schedule_seconds == 90
     with pytest.raises(InvalidArgument, match="no duration"):

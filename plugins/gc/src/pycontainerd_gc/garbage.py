@@ -71,6 +71,13 @@ class Garbage:
         if self._config.policy:
             self._rules.start()
 
+    def reload(self, config: Config) -> None:
+        """Go by these settings from now on; rules that are new are looked at after their interval."""
+        self._config = config
+        self.scheduler.configure(config)
+        if config.policy and not self._rules.is_alive():
+            self._rules.start()
+
     def close(self) -> None:
         self._ended.set()
         self.scheduler.close()

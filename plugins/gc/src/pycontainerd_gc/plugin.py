@@ -36,6 +36,10 @@ async def _init(ctx: Context[Config]) -> Garbage:
     return garbage
 
 
+def _reload(garbage: Garbage, config: Config) -> None:
+    garbage.reload(config)
+
+
 async def _close(garbage: Garbage) -> None:
     if garbage.following is not None:
         garbage.following.cancel()
@@ -50,6 +54,7 @@ registration = Registration(
     wants=("io.containerd.runtime.v2",),
     config=Config,
     init=_init,
+    reload=_reload,
     close=_close,
     deadline=60,
 )

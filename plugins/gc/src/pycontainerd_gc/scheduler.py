@@ -14,6 +14,7 @@ from pycontainerd.kernel.context import Logger
 
 from . import labels
 from .collector import Collector
+from .config import Config
 from .timetable import Timetable
 
 LONGEST_SLEEP = 60.0  # seconds; a clock that is set, or a machine that slept, moves expiries
@@ -41,6 +42,11 @@ class Scheduler:
         """Hear of changes and begin to work."""
         self.collector.watch()
         self._thread.start()
+
+    def configure(self, config: Config) -> None:
+        """Go by these settings from now on."""
+        with self._wake:
+            self._timetable.configure(config)
 
     def collect(self) -> Collected:
         """Have a collection that begins after this call, and wait for its end.

@@ -19,10 +19,7 @@ class Timetable:
     """One collector's. Not thread-safe."""
 
     def __init__(self, config: Config, now: float) -> None:
-        self._delay = max(0.0, config.schedule_seconds)
-        self._pause = min(max(0.0, config.pause_threshold), MOST_PAUSE)
-        self._deletion_threshold = config.deletion_threshold
-        self._mutation_threshold = max(0, config.mutation_threshold)
+        self.configure(config)
         startup = max(0.0, config.startup_seconds)
         self._urgent = now + startup if startup else math.inf
         self._wanted = math.inf  # but not before `_earliest`
@@ -32,6 +29,13 @@ class Timetable:
         self._count = 0
         self._deletions = 0
         self._mutations = 0
+
+    def configure(self, config: Config) -> None:
+        """Go by these settings from now on."""
+        self._delay = max(0.0, config.schedule_seconds)
+        self._pause = min(max(0.0, config.pause_threshold), MOST_PAUSE)
+        self._deletion_threshold = config.deletion_threshold
+        self._mutation_threshold = max(0, config.mutation_threshold)
 
     @property
     def due(self) -> float:

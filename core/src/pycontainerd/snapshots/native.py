@@ -32,6 +32,9 @@ class NativeSnapshotter(RecordedSnapshotter):
         usage = self._measure(record) if record.kind is Kind.ACTIVE else Usage(0, 0)
         self._records.commit(key, name, usage, labels, parent)
 
+    def _is_whole(self, path: str, record: SnapshotRecord) -> bool:
+        return super()._is_whole(path, record) and not record.parents  # a copy has no end that one could look for
+
     def _build(self, path: str, kind: Kind, parents: Sequence[int], labels: Mapping[str, str]) -> None:
         make_directory(path, 0o755)
         # A view needs no copy of its own: it is its parent, mounted read-only.

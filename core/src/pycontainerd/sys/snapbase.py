@@ -100,7 +100,7 @@ class RecordedSnapshotter:
             folder = self._folder(kind)
             for number, key in (*folder.missing(), *folder.returned()):
                 record = self._records.get(key)
-                if record.kind is not kind or record.info is None or self._is_whole(folder.path(number), kind):
+                if record.kind is not kind or record.info is None or self._is_whole(folder.path(number), record):
                     continue
                 fields = {"key": key, "path": folder.path(number)}
                 try:
@@ -124,8 +124,8 @@ class RecordedSnapshotter:
     def _each_folder(self) -> list[SnapshotDirs]:
         return list(dict.fromkeys(self._folders.values()))
 
-    def _is_whole(self, path: str, kind: Kind) -> bool:
-        """Whether everything that `_build` makes is at ``path``."""
+    def _is_whole(self, path: str, record: SnapshotRecord) -> bool:
+        """Whether everything that `_build` makes is at ``path``; where that cannot be told, what is there is not enough."""
         return os.path.lexists(path)
 
     def _build(self, path: str, kind: Kind, parents: Sequence[int], labels: Mapping[str, str]) -> None:

@@ -68,8 +68,9 @@ class OverlaySnapshotter(RecordedSnapshotter):
             if info.name in numbers:
                 yield self._labelled(info, numbers[info.name])
 
-    def _is_whole(self, path: str, kind: Kind) -> bool:
-        return all(os.path.isdir(f"{path}/{name}") for name in (("fs", "work") if kind is Kind.ACTIVE else ("fs",)))
+    def _is_whole(self, path: str, record: SnapshotRecord) -> bool:
+        names = ("fs", "work") if record.kind is Kind.ACTIVE else ("fs",)
+        return all(os.path.isdir(f"{path}/{name}") for name in names)
 
     def _build(self, path: str, kind: Kind, parents: Sequence[int], labels: Mapping[str, str]) -> None:
         mapping = owners.mapping(labels)

@@ -53,10 +53,7 @@ class ZfsSnapshotter(RecordedSnapshotter):
     def sync(self) -> None:
         """What is committed is on the disk already: taking a ZFS snapshot waits for that."""
 
-    def _is_whole(self, path: str, kind: Kind) -> bool:
-        return path.rpartition("/")[2] in self._datasets.names()
-
-    def _is_whole(self, path: str, kind: Kind) -> bool:
+    def _is_whole(self, path: str, record: SnapshotRecord) -> bool:
         return self._datasets.exists(path)
 
     def _build(self, path: str, kind: Kind, parents: Sequence[int], labels: Mapping[str, str]) -> None:

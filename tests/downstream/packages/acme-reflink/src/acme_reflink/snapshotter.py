@@ -18,9 +18,9 @@ class ReflinkSnapshotter(RecordedSnapshotter):
     """See `contracts.snapshots.Snapshotter`."""
 
     def __init__(self, root: str, records: SnapshotRecords, program: str) -> None:
-        super().__init__(records)
         self._program = program
         self._dirs = SnapshotDirs(Folder(os.path.join(root, "snapshots")), records)
+        super().__init__(records, self._dirs)
         self._restore()
 
     def commit(self, name: str, key: str, labels: Mapping[str, str] = EMPTY, *, parent: str = "") -> None:
@@ -29,22 +29,6 @@ class ReflinkSnapshotter(RecordedSnapshotter):
             raise errors.NotImplemented(f"snapshot {key!r} cannot get a parent when it is committed")
         usage = self._measure(record) if record.kind is Kind.ACTIVE else Usage(0, 0)
         self._records.commit(key, name, usage, labels, parent)
-
-    def remove(self, key: str) -> None:
-        with self._dirs.remove(self._records.removable(key).id):
-            self._records.remove(key)
-
-    def cleanup(self) -> None:
-        self._dirs.cleanup()
-
-    def sync(self) -> None:
-        self._dirs.sync()
-
-    def close(self) -> None:
-        self._dirs.close()
-
-    def _folder(self, kind: Kind) -> SnapshotDirs:
-        return self._dirs
 
     def _build(self, path: str, kind: Kind, parents: Sequence[int], labels: Mapping[str, str]) -> None:
         if parents and kind is Kind.ACTIVE:

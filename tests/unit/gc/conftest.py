@@ -61,7 +61,9 @@ class World:
             {"native": wrap(self.backend)}, ("native",), self.database, self.events, lambda _: "why not"
         )
         self.leases = Leases(self.database).scoped("n")
-        self.inventory = MetadataInventory(self.database, self.events, self.content_service, self.snapshot_service)
+        self.inventory = MetadataInventory(
+            self.database, self.events, lambda: self.content_service, lambda: self.snapshot_service
+        )
         self.collector = Collector(self.database, self.inventory, self.changes.append)
 
     @property

@@ -241,6 +241,21 @@ def test_a_back_end_that_refuses_is_asked_again_and_the_rest_goes_on(world, monk
     assert list(world.backend.walk()) == []
 
 
+def test_what_belongs_to_a_service_that_is_not_up_goes_when_it_is(world, monkeypatch):
+    world.collector.collect()
+    world.layer("s")
+    world.blob("x")
+    snapshots, content = world.snapshot_service, world.content_service
+    monkeypatch.setattr(world, "snapshot_service", None)
+    monkeypatch.setattr(world, "content_service", None)
+    assert world.collector.collect().removed == {"snapshots": 1, "content": 1}
+    assert (len(list(world.backend.walk())), len(list(world.store.walk()))) == (1, 1)
+    world.snapshot_service, world.content_service = snapshots, content
+    world.collector.collect()
+    assert (world.blobs(), world.snapshot_names()) == (set(), set())
+    assert list(world.store.walk()) == []
+
+
 def test_batches_do_not_matter(world, monkeypatch):
     monkeypatch.setattr(module, "BATCH", 3)
     for number in range(10):

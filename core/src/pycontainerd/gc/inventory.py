@@ -39,21 +39,22 @@ _CONTENT_STORE = ""  # beside the names of snapshotters
 
 
 class MetadataInventory:
-    """`contracts.gc.Inventory` over the metadata database. ``content`` or ``snapshots`` may be None: not up."""
+    """`contracts.gc.Inventory` over the metadata database.
+
+    ``content`` and ``snapshots`` give those services, None while they are not up.
+    """
 
     def __init__(
         self,
         database: Database,
         events: EventBus,
-        content: ContentService | None,
-        snapshots: SnapshotService | None,
+        content: Callable[[], ContentService | None],
+        snapshots: Callable[[], SnapshotService | None],
     ) -> None:
         self._database = database
         self._events = events
-        self._content = content.sweeper() if content is not None else None
-        self._snapshots = snapshots.sweeper() if snapshots is not None else None
-        self._content_service = content
-        self._snapshot_service = snapshots
+        self._content = content
+        self._snapshots = snapshots
         self._lock = threading.Lock()
         self._swept: set[str] = set()  # snapshotters that removals may have left files of
         self._clean: set[str] = set()  # back ends that have been looked at, and no removal failed since
@@ -118,42 +119,57 @@ class MetadataInventory:
 
     def discard(self, removed: Removed) -> int:
         freed = 0
-        if self._content is not None and (removed.blobs or removed.ingests):
-            freed = self._checked(_CONTENT_STORE, self._content.discard(sorted(removed.blobs), removed.ingests)).bytes
+        if removed.blobs or removed.ingests:
+            freed = self._discard_content(sorted(removed.blobs), removed.ingests)
         by_snapshotter: dict[str, list[str]] = defaultdict(list)
         for snapshotter, name in removed.snapshots:
             by_snapshotter[snapshotter].append(name)
         for snapshotter, names in by_snapshotter.items():
-            if self._snapshots is not None and snapshotter in self._snapshots.names():
-                self._swept.add(snapshotter)
-                self._checked(snapshotter, self._snapshots.discard(snapshotter, names))
+            self._discard_snapshots(snapshotter, names)
         for node in removed.nodes:
             self._publish(node)
         return freed
 
+    def _discard_content(self, digests: Sequence[str], ingests: Sequence[str]) -> int:
+        service = self._content()
+        swept = Swept(failed=1) if service is None else service.sweeper().discard(digests, ingests)
+        return self._checked(_CONTENT_STORE, swept).bytes
+
+    def _discard_snapshots(self, snapshotter: str, names: Sequence[str]) -> None:
+        service = self._snapshots()
+        if service is None or snapshotter not in service.names():
+            self._checked(snapshotter, Swept(failed=1))  # it is searched when it is there
+            return
+        self._swept.add(snapshotter)
+        self._checked(snapshotter, service.sweeper().discard(snapshotter, names))
+
     def reconcile(self) -> int:
         count = 0
-        if self._content is not None and self._unclean(_CONTENT_STORE):
-            count += self._checked(_CONTENT_STORE, self._content.discard_orphans()).count
-        if self._snapshots is not None:
-            for name in self._snapshots.names():
+        content, snapshots = self._content(), self._snapshots()
+        if content is not None and self._unclean(_CONTENT_STORE):
+            count += self._checked(_CONTENT_STORE, content.sweeper().discard_orphans()).count
+        if snapshots is not None:
+            sweeper = snapshots.sweeper()
+            for name in sweeper.names():
                 if self._unclean(name):
-                    count += self._checked(name, self._snapshots.discard_orphans(name)).count
+                    count += self._checked(name, sweeper.discard_orphans(name)).count
                 elif name in self._swept:
-                    self._checked(name, self._snapshots.finish(name))
+                    self._checked(name, sweeper.finish(name))
                 self._swept.discard(name)
         return count
 
     def sizes(self, nodes: Sequence[Node]) -> Mapping[Node, int]:
         blobs = [node for node in nodes if node.kind == CONTENT]
         found = self._database.read(lambda db: _blob_sizes(db, blobs))
+        content, snapshots = self._content(), self._snapshots()
         for node in nodes:
+            scope = Scope(node.namespace)
             with contextlib.suppress(ContainerdError, OSError):  # gone since, or its back end is not up
-                if node.kind.startswith(SNAPSHOTS) and self._snapshot_service is not None:
-                    view = self._snapshot_service.scoped(Scope(node.namespace), node.kind.removeprefix(SNAPSHOTS))
+                if node.kind.startswith(SNAPSHOTS) and snapshots is not None:
+                    view = snapshots.scoped(scope, node.kind.removeprefix(SNAPSHOTS))
                     found[node] = view.usage(node.key).size
-                elif node.kind == INGESTS and self._content_service is not None:
-                    found[node] = self._content_service.scoped(Scope(node.namespace)).status(node.key).offset
+                elif node.kind == INGESTS and content is not None:
+                    found[node] = content.scoped(scope).status(node.key).offset
         return found
 
     def _unclean(self, where: str) -> bool:

@@ -19,8 +19,8 @@ def _inventory(ctx: Context[None]) -> MetadataInventory:
     return MetadataInventory(
         ctx.single("io.containerd.metadata.v1"),
         ctx.single("io.containerd.event.v1"),
-        content=ctx.instances.get(_CONTENT),
-        snapshots=ctx.instances.get(_SNAPSHOTS),
+        content=lambda: ctx.instances.get(_CONTENT),  # they may come and go
+        snapshots=lambda: ctx.instances.get(_SNAPSHOTS),
     )
 
 

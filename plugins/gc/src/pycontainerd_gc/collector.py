@@ -22,7 +22,7 @@ from .mark import Marking
 
 Choose = Callable[[Marking], Mapping[Node, str]]
 
-BATCH = 200  # removals in one transaction: a client's write waits for one such at most
+BATCH = 100  # removals in one transaction: a client's write waits for one such at most
 REST = 0.0005  # seconds between two strides of work, for whoever wants the interpreter
 
 
@@ -47,14 +47,14 @@ class Collector:
 
     def watch(self) -> None:
         """Hear of changes from now on."""
-        self._database.write(self._watch)
+        self._database.write(self._watch, frees=True)
 
     def collect(self, began: Callable[[], None] = lambda: None) -> Collected:
         """Collect. ``began`` is called in the writing thread: what was committed before it, this collection knows."""
         with self._running:
             started = current_time()
             clock = time.monotonic()
-            self._database.write(lambda db: self._begin(db, began))
+            self._database.write(lambda db: self._begin(db, began), frees=True)
             try:
                 marking = self._database.read(self._mark)
                 garbage = marking.garbage()
@@ -62,7 +62,7 @@ class Collector:
                 marked = time.monotonic()
                 counts, freed, spent = self._sweep(marking, garbage)
             finally:
-                self._database.write(self._end)
+                self._database.write(self._end, frees=True)
             gone = sum(counts.values())
             self._inventory.reconcile()
             return Collected(
@@ -81,7 +81,7 @@ class Collector:
         With ``dry_run`` nothing goes, but is said all the same. What is garbage anyway is left to collections.
         """
         with self._running:
-            self._database.write(lambda db: self._begin(db, lambda: None))
+            self._database.write(lambda db: self._begin(db, lambda: None), frees=True)
             try:
                 before = self.marking(all_labels=True)
                 reasons = choose(before)
@@ -92,7 +92,7 @@ class Collector:
                     self._sweep(after, doomed, went)
                     doomed = went
             finally:
-                self._database.write(self._end)
+                self._database.write(self._end, frees=True)
             if not dry_run:
                 self._inventory.reconcile()
             return doomed, reasons

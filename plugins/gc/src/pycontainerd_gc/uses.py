@@ -85,12 +85,15 @@ class Uses:
 
 
 def _open(path: str) -> sqlite3.Connection:
-    """The file at ``path``; one that is damaged is begun anew, for nothing depends on it."""
+    """The file at ``path``; one that is damaged is begun anew, and without disk space it is kept in memory."""
     try:
         return _prepared(path)
     except sqlite3.DatabaseError:
-        os.unlink(path)
-        return _prepared(path)
+        try:
+            os.unlink(path)
+            return _prepared(path)
+        except (sqlite3.Error, OSError):
+            return _prepared(":memory:")
 
 
 def _prepared(path: str) -> sqlite3.Connection:

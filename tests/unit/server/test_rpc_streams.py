@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pycontainerd.contracts.errors import NotFound
 from pycontainerd.contracts.service import Call
 from pycontainerd.server import rpc
 from pycontainerd.testing.client import eventually
@@ -70,3 +71,36 @@ def test_a_call_that_holds_a_thread_is_named_even_when_its_caller_is_gone(
 
     asyncio.run(run())
     assert {record.fields["method"] for record in caplog.records} == {"/snapshots/Remove"}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("error", [NotFound("x"), KeyError("x"), StopIteration()])
+def test_an_error_of_a_plain_handler_reaches_its_caller(error: Exception) -> None:
+    def handler(_request: Any, _call: Call) -> None:
+        raise error
+
+    async def main(pool: ThreadPoolExecutor) -> Any:
+        return await asyncio.wait_for(rpc.unary(handler, pool)(None, Call()), 20)
+
+    with (
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(RuntimeError if isinstance(error, StopIteration) else type(error)),
+    ):
+        asyncio.run(main(pool))
+
+
+def test_a_call_that_its_caller_gave_up_before_it_began_is_not_begun() -> None:
+    began: list[int] = []
+    release = threading.Event()
+
+    async def main(pool: ThreadPoolExecutor) -> None:
+        held = asyncio.ensure_future(rpc.unary(lambda _request, _call: release.wait(20), pool)(None, Call()))
+        late = asyncio.ensure_future(rpc.unary(lambda _request, _call: began.append(1), pool)(None, Call()))
+        await asyncio.sleep(0)
+        late.cancel()
+        await asyncio.wait({late})
+        release.set()
+        await held
+
+    with ThreadPoolExecutor(1) as pool:
+        asyncio.run(main(pool))
+    assert not began

@@ -62,14 +62,53 @@ def unary(handler: Handler, pool: ThreadPoolExecutor, path: str = "") -> Callabl
         return handler
 
     async def run(request: Any, call: Call) -> Any:
-        return await _watched(path, pool.submit(handler, request, call))
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+        work = pool.submit(_answering, loop, answer, handler, request, call)
+        _watch(loop, path, work, answer)
+        return await answer
 
     return run
 
 
+def _answering(loop: asyncio.AbstractEventLoop, answer: asyncio.Future[Any], handler: Handler, *args: Any) -> None:
+    """Run ``handler`` and give what comes of it to ``answer``: in one step, where futures that are chained take four."""
+    result, error = None, None
+    try:
+        result = handler(*args)
+    except BaseException as exc:
+        error = exc
+    try:
+        loop.call_soon_threadsafe(_settle, answer, result, error)
+    except RuntimeError:
+        log.debug("a call ended after the event loop")  # the daemon stops: nobody waits
+    finally:
+        del error  # it holds on to this frame
+
+
+def _settle(answer: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if answer.done():  # the caller went away
+        return
+    if error is None:
+        answer.set_result(result)
+    elif isinstance(error, StopIteration):  # a future takes none
+        answer.set_exception(RuntimeError(f"the handler raised {error!r}"))
+    else:
+        answer.set_exception(error)
+
+
 def _watched(path: str, work: Future[Any]) -> asyncio.Future[Any]:
-    """Wait for ``work``; the log names ``path`` while it holds a thread of the pool for long, waited for or not."""
-    loop = asyncio.get_running_loop()
+    """Wait for ``work``, with `_watch`."""
+    waiting = asyncio.wrap_future(work)
+    _watch(asyncio.get_running_loop(), path, work, waiting)
+    return waiting
+
+
+def _watch(loop: asyncio.AbstractEventLoop, path: str, work: Future[Any], waiting: asyncio.Future[Any]) -> None:
+    """The log names ``path`` while ``work`` holds a thread of the pool for long, waited for or not.
+
+    Work that has not begun when ``waiting`` is cancelled is not begun.
+    """
     began = loop.time()
     timer = loop.call_later(SLOW, lambda: look(SLOW))
 
@@ -83,12 +122,10 @@ def _watched(path: str, work: Future[Any]) -> asyncio.Future[Any]:
         timer = loop.call_later(after, look, 2 * after)
 
     def ended(_waiting: asyncio.Future[Any]) -> None:
-        if work.done():  # else the caller went away, and the thread is still held
-            timer.cancel()
+        if work.cancel() or work.done() or not waiting.cancelled():
+            timer.cancel()  # else the caller went away, and the thread is still held
 
-    waiting = asyncio.wrap_future(work)
     waiting.add_done_callback(ended)
-    return waiting
 
 
 def streaming(handler: Handler, pool: ThreadPoolExecutor, path: str = "") -> Callable[[Any, Call], AsyncIterator[Any]]:

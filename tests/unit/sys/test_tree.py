@@ -7,8 +7,12 @@ import stat
 
 import pytest
 
+from pycontainerd.contracts.errors import ContainerdError
+from pycontainerd.contracts.types import Mount
+from pycontainerd.sys import tree
 from pycontainerd.sys.libc import AT_FDCWD
-from pycontainerd.sys.mount import remove_tree
+from pycontainerd.sys.mount import mount_all, remove_tree, unmount
+from pycontainerd.sys.snapdirs import delete_tree
 from pycontainerd.sys.tree import copy_tree, disk_usage, remove_at
 
 pytestmark = pytest.mark.root
@@ -70,3 +74,35 @@ def test_a_hard_linked_file_counts_once(tmp_path):
     before = disk_usage(str(tmp_path))
     os.link(tmp_path / "f", tmp_path / "g")
     assert disk_usage(str(tmp_path)) == before
+
+
+@pytest.mark.parametrize("where", [".", "d", "d/deep/er"])
+def test_nothing_that_is_mounted_is_deleted_through(tmp_path, where):
+    outside, inside = tmp_path / "outside", tmp_path / "inside"
+    (inside / "d/deep/er").mkdir(parents=True)
+    outside.mkdir()
+    (outside / "precious").write_text("x")
+    point = str(inside / where)
+    mount_all([Mount("bind", str(outside), options=("bind",))], point)
+    try:
+        for remove in (lambda: remove_at(AT_FDCWD, str(inside)), lambda: delete_tree(str(inside))):
+            with pytest.raises((OSError, ContainerdError)):
+                remove()
+            assert (outside / "precious").read_text() == "x"
+    finally:
+        unmount(point)
+    delete_tree(str(inside))
+    assert os.listdir(tmp_path) == ["outside"]
+
+
+def test_a_mount_that_comes_in_the_last_moment_is_not_entered(tmp_path, monkeypatch):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/f").touch()
+    parent = os.open(tmp_path, os.O_PATH)
+    mount_all([Mount("tmpfs", "tmpfs")], str(tmp_path / "d"))
+    try:
+        with pytest.raises(OSError, match="NO_XDEV"):
+            tree._enter(parent, b"d")
+    finally:
+        unmount(str(tmp_path / "d"))
+        os.close(parent)

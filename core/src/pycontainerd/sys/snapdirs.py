@@ -19,8 +19,10 @@ from typing import Protocol
 from pycontainerd.contracts.errors import ContainerdError
 from pycontainerd.contracts.snapshots import Kind, SnapshotRecords
 
+from . import libc
 from .fs import syncfs
-from .mount import remove_tree
+from .mount import translate
+from .tree import remove_at
 
 log = logging.getLogger("containerd.snapshots")
 
@@ -50,10 +52,21 @@ class Trees(Protocol):
         ...
 
 
+def delete_tree(path: str) -> None:
+    """Delete the tree at ``path``, but nothing that is mounted below it; fine when it is not there.
+
+    Unlike `mount.remove_tree` it does not look at all mounts of the machine first, which is most of the work for a small tree.
+    """
+    try:
+        remove_at(libc.AT_FDCWD, path)
+    except OSError as exc:
+        raise translate(exc, f"remove {path}") from exc
+
+
 class Folder:
     """Trees as directories of ``path``; ``delete`` deletes one by its path."""
 
-    def __init__(self, path: str, delete: Callable[[str], None] = remove_tree) -> None:
+    def __init__(self, path: str, delete: Callable[[str], None] = delete_tree) -> None:
         self._path = path
         self._remove = delete
         os.makedirs(path, mode=0o700, exist_ok=True)

@@ -9,6 +9,8 @@ import stat
 
 from pycontainerd.contracts.snapshots import Usage
 
+from . import openat2
+
 _CHUNK = 1 << 20
 _SUBDIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -123,7 +125,10 @@ def copy_attributes(source: str, target: str, status: os.stat_result) -> None:
 def remove_at(dirfd: int, name: str | bytes) -> None:
     """Delete ``name`` in the directory ``dirfd``, with all below it; fine when it is not there.
 
-    Links are never followed. No recursion and two descriptors at most, so the depth of the tree does not matter.
+    Links are never followed, and no mount point is entered: nothing that is mounted below is deleted through.
+    No recursion and two descriptors at most, so the depth of the tree does not matter.
+
+    :raises OSError: EBUSY or EXDEV where something is mounted; what was deleted before that is gone.
     """
     try:
         os.unlink(name, dir_fd=dirfd)
@@ -132,8 +137,32 @@ def remove_at(dirfd: int, name: str | bytes) -> None:
         return
     except (IsADirectoryError, PermissionError):
         pass  # unlink of a directory is EISDIR here, EPERM by POSIX
-    _empty(os.open(name, _SUBDIRECTORY, dir_fd=dirfd))
-    os.rmdir(name, dir_fd=dirfd)
+    directory, last = os.path.split(os.fsencode(name))
+    parent = os.open(directory or b".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=dirfd)
+    try:
+        if _is_left(parent, last):
+            _empty(_enter(parent, last))
+            os.rmdir(last, dir_fd=parent)
+    finally:
+        os.close(parent)
+
+
+def _enter(parent: int, name: bytes) -> int:
+    """Open the directory ``name`` in ``parent``, if nothing is mounted there."""
+    return openat2.openat2(parent, name, _SUBDIRECTORY, resolve=openat2.NO_XDEV | openat2.BENEATH)
+
+
+def _is_left(parent: int, name: bytes) -> bool:
+    """Delete the directory ``name`` if it is empty. False when it is gone."""
+    try:
+        os.rmdir(name, dir_fd=parent)
+    except FileNotFoundError:
+        return False
+    except OSError as exc:
+        if exc.errno == errno.ENOTEMPTY:
+            return True
+        raise
+    return False
 
 
 def _empty(current: int) -> None:
@@ -148,7 +177,7 @@ def _empty(current: int) -> None:
             below = _delete_files(current, names)
             if below is not None:
                 status = os.fstat(current)
-                child = os.open(below, _SUBDIRECTORY, dir_fd=current)
+                child = _enter(current, below)
                 above.append((below, status.st_dev, status.st_ino, names))
                 os.close(current)
                 current = child
@@ -183,10 +212,6 @@ def _delete_files(fd: int, names: list[bytes]) -> bytes | None:
             continue
         except (IsADirectoryError, PermissionError):
             pass
-        try:
-            os.rmdir(name, dir_fd=fd)
-        except OSError as exc:
-            if exc.errno == errno.ENOTEMPTY:
-                return name
-            raise
+        if _is_left(fd, name):
+            return name
     return None

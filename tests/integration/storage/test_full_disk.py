@@ -87,9 +87,11 @@ def test_removals_work_on_a_full_disk_and_everything_else_says_what_to_do(
     digest = ctr("content", "ls", "-q").split()[0]
     ctr("containers", "rm", "c1")
     ctr("snapshots", "rm", "work")
-    ctr("images", "rm", "local.test/second:1", IMAGE)
     ctr("content", "rm", digest)
+    ctr("images", "rm", "--sync", "local.test/second:1", IMAGE)
     assert ctr("images", "ls", "-q") == ""
+    assert ctr("content", "ls", "-q") == ""
+    assert len(ctr("snapshots", "ls").splitlines()) == 1
     os.unlink(filler)
     eventually(lambda: held(daemon), "the reserve is taken again")
     ctr("namespaces", "create", "afterwards")

@@ -124,3 +124,12 @@ def test_a_name_that_is_taken_and_a_snapshot_that_is_not_there_are_named(ctr: Ct
     assert os.listdir(tmp_path) == ["file"]
     ctr("snapshots", "prepare", name)
     assert "already exists" in ctr("snapshots", "import", str(path), name, check=False)
+
+
+@pytest.mark.interop
+def test_the_go_containerd_cannot_and_that_is_said(debian_containerd: Any, tmp_path: Any) -> None:
+    theirs = Ctr(OURS, debian_containerd.address)
+    theirs("snapshots", "--snapshotter", "native", "prepare", "a")
+    said = theirs("snapshots", "--snapshotter", "native", "export", str(tmp_path / "x"), "a", check=False)
+    assert "only a pycontainerd saves snapshots" in said
+    assert os.listdir(tmp_path) == []

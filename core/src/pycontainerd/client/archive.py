@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import io
 import json
+import re
 import secrets
 import tarfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -31,7 +32,7 @@ from .transfer import OnProgress, Progress
 if TYPE_CHECKING:
     from .client import Client
 
-_BLOBS = "blobs/sha256/"
+_BLOB = re.compile(r"blobs/([a-z0-9]+)/([^/]+)\Z")
 _MAX_MEMBERS = 100_000
 _NAME = "io.containerd.image.name"
 _TAG = "org.opencontainers.image.ref.name"
@@ -119,8 +120,8 @@ async def _member(
         data = await asyncio.to_thread(file.read, media_types.MAX_MANIFEST + 1)
         load_limit(data, name)
         found.index, found.docker = (data, found.docker) if name == "index.json" else (found.index, data)
-    elif name.startswith(_BLOBS):
-        expected = digests.validate(f"sha256:{name.removeprefix(_BLOBS)}")
+    elif blob := _BLOB.match(name):
+        expected = digests.validate(f"{blob[1]}:{blob[2]}")
         await client.content.write(
             f"import-{expected}", _told(file, expected, member.size, tell), total=member.size, expected=expected
         )

@@ -151,7 +151,14 @@ class ScopedContent:
         ingest = self._begin(ref, expected if shared else "")
         if shared and ingest.expected:
             return SharedWriter(self, ref, shared, partial(self._own_writer, ref))
-        return ScopedWriter(self, ref, self._store.writer(ingest.backend_ref, total=total))
+        return ScopedWriter(self, ref, self._begun(ingest.backend_ref, total, expected))
+
+    def _begun(self, ref: str, total: int, expected: str) -> ContentWriter:
+        """The back end's writer, told what is expected: so it hashes with that algorithm from the start."""
+        if expected:
+            with contextlib.suppress(AlreadyExists):  # it has the blob, which this namespace may not have for naming it
+                return self._store.writer(ref, total=total, expected=expected)
+        return self._store.writer(ref, total=total)
 
     def _shareable(self, digest: str, total: int) -> ContentInfo | None:
         """The blob ``digest``, if this namespace may have it for naming it."""

@@ -28,9 +28,9 @@ def hasher(digest: str = "") -> Any:
     return hashlib.new(digest.partition(":")[0] or "sha256")
 
 
-def of(data: bytes) -> str:
-    """The sha256 digest of ``data``."""
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+def of(data: bytes, algorithm: str = "sha256") -> str:
+    """The digest of ``data``."""
+    return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
 
 
 def text(state: Any) -> str:

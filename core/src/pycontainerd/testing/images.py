@@ -45,10 +45,11 @@ class Blob:
 
     media_type: str
     data: bytes = attrs.field(repr=False)
+    algorithm: str = "sha256"
 
     @property
     def digest(self) -> str:
-        return digests.of(self.data)
+        return digests.of(self.data, self.algorithm)
 
     def descriptor(self, **more: Any) -> dict[str, Any]:
         """The OCI descriptor, with further members such as ``platform``."""
@@ -113,11 +114,13 @@ def image(
     platform: Platform | None = None,
     annotations: Mapping[str, str] | None = None,
     docker: bool = False,
+    algorithm: str = "sha256",
 ) -> Image:
     """An image of ``layers`` for ``platform`` (this machine's).
 
     :param config: the ``config`` object of its config: Cmd, Env, User … (a shell and a PATH without one).
     :param docker: with Docker's media types instead of OCI's.
+    :param algorithm: what the digests of blobs are made with.
     """
     where = platform or default_platform()
     record = {
@@ -127,8 +130,9 @@ def image(
         "rootfs": {"type": "layers", "diff_ids": [item.diff_id for item in layers]},
         "history": [{"created": CREATED, "created_by": "pycontainerd.testing"} for _ in layers],
     }
-    described = Blob(media_types.DOCKER_CONFIG if docker else media_types.OCI_CONFIG, _json(record))
-    blobs = [Blob(_docker_type(item.blob.media_type), item.blob.data) if docker else item.blob for item in layers]
+    described = Blob(media_types.DOCKER_CONFIG if docker else media_types.OCI_CONFIG, _json(record), algorithm)
+    types = [_docker_type(item.blob.media_type) if docker else item.blob.media_type for item in layers]
+    blobs = [Blob(type_, item.blob.data, algorithm) for type_, item in zip(types, layers, strict=True)]
     manifest = {
         "schemaVersion": 2,
         "mediaType": media_types.DOCKER_MANIFEST if docker else media_types.OCI_MANIFEST,
@@ -137,7 +141,7 @@ def image(
     }
     if annotations:
         manifest["annotations"] = dict(annotations)
-    target = Blob(str(manifest["mediaType"]), _json(manifest))
+    target = Blob(str(manifest["mediaType"]), _json(manifest), algorithm)
     return Image(target, {item.digest: item.data for item in (target, described, *blobs)}, where, layers, described)
 
 
@@ -175,7 +179,7 @@ def oci_archive(images: Mapping[str, Image], *, leave_out: Iterable[str] = ()) -
         tag = name.rpartition(":")[2] if ":" in name.rpartition("/")[2] else "latest"
         notes = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": tag} if name else {}
         manifests.append(item.target.descriptor(**({"annotations": notes} if notes else {})))
-    files = {f"blobs/sha256/{digest.removeprefix('sha256:')}": data
+    files = {f"blobs/{digest.replace(':', '/')}": data
              for item in images.values() for digest, data in item.blobs.items() if digest not in missing}  # fmt: skip
     described = _json({"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": manifests})
     layout = _json({"imageLayoutVersion": "1.0.0"})

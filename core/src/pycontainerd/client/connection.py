@@ -26,6 +26,7 @@ def headers(namespace: str, lease: str = "") -> Headers:
     found: Headers = ((NAMESPACE_HEADER, namespace),) if namespace else ()
     return (*found, (LEASE_HEADER, lease)) if lease else found
 
+
 _CUT_OFF = "Internal error from Core"  # grpc's words for a stream whose other end is gone
 
 

@@ -321,6 +321,13 @@ def test_nothing_is_taken_for_gone_where_the_snapshotter_cannot_know(world: Worl
     assert "unused" not in {finding.subject for finding in found}
 
 
+def test_a_root_that_is_empty_may_be_one_that_is_not_mounted(world: World, tmp_path: Path) -> None:
+    places = [Place(place.name, str(tmp_path / "elsewhere")) for place in world.site.places]
+    found = check(attrs.evolve(world.site, places=places)).found
+    assert {finding.kind for finding in found} == {"not-compared"}
+    assert "is its file system mounted?" in found[0].reason
+
+
 def test_where_nobody_can_say_that_is_said(world: World, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "pool.img").write_text("x")

@@ -134,10 +134,11 @@ def _trees(place: Place, db: sqlite3.Connection, mounted: Mounts) -> Iterator[Fi
     holdings = place.holdings()
     records = dict(db.execute("SELECT id, key FROM snapshot_records WHERE snapshotter = ?", (place.name,)).fetchall())
     if holdings is None:
-        if records or place.find is None:  # else it is installed, but never was of use here
-            yield Finding(
-                "not-compared", place.name, f"nobody can say what is in {place.root} without a running daemon"
-            )
+        reason = f"nobody can say what is in {place.root} without a running daemon"
+        if place.is_empty:
+            reason = f"there are {len(records)} records, but nothing in {place.root}: is its file system mounted?"
+        if records or (place.find is None and not place.is_empty):  # else it never was of use here
+            yield Finding("not-compared", place.name, reason)
         return
     whole = {holding.number for holding in holdings if not holding.leftover}
     for holding in holdings:

@@ -27,6 +27,11 @@ class Place:
     root: str
     find: Callable[[str], Iterable[Holding]] | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Nothing is there; perhaps because a file system is not mounted."""
+        return not os.path.isdir(self.root) or not os.listdir(self.root)
+
     def holdings(self) -> list[Holding] | None:
         """Its trees; None where nobody can say."""
         if self.find is not None:
@@ -35,7 +40,7 @@ class Place:
             except (ContainerdError, OSError):  # a file system that is not mounted: nothing in it is gone
                 return None
         if not any(os.path.isdir(os.path.join(self.root, folder)) for folder in _FOLDERS):
-            return None if os.path.isdir(self.root) and os.listdir(self.root) else []
+            return None
         return list(_directories(self.root))
 
 

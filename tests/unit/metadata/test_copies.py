@@ -125,6 +125,18 @@ def test_names_sort_by_age_even_when_the_clock_goes_back(database: SqliteDatabas
     assert copies.list() == [second, first]
 
 
+@pytest.mark.parametrize("name", ["with space", "what?x=1", "a#b", "100%25", "üñ"])
+def test_whatever_the_directory_is_called(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name / "metadata.db"
+    path.parent.mkdir()
+    database = SqliteDatabase(str(path), pytest.fail, copies=3600)
+    add(database, "a")
+    database.close()
+    (copy,) = Copies(str(path)).list()
+    assert Path(copy).parent == path.parent
+    assert sorted(os.listdir(tmp_path)) == [name]
+
+
 def test_a_copy_that_is_no_database_of_ours_is_not_sound(tmp_path: Path) -> None:
     other = str(tmp_path / "other.db")
     connection = sqlite3.connect(other)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from urllib.parse import quote
+
+# What a path may not have in a URI of SQLite. (urllib.parse would do it, at the price of a good part of a start.)
+_ESCAPES = str.maketrans({"%": "%25", "?": "%3f", "#": "%23"})
 
 
 def connect(path: str, *, writable: bool = True, sync: bool = True) -> sqlite3.Connection:
@@ -25,4 +27,4 @@ def connect(path: str, *, writable: bool = True, sync: bool = True) -> sqlite3.C
 
 def connect_reader(path: str) -> sqlite3.Connection:
     """A connection that cannot change the file or its log, not even when it is the last to close."""
-    return sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, isolation_level=None)
+    return sqlite3.connect(f"file:{path.translate(_ESCAPES)}?mode=ro", uri=True, isolation_level=None)

@@ -87,20 +87,21 @@ class ScopedContent:
         return _info(row)
 
     def update(self, digest: str, labels: Mapping[str, str], fieldpaths: Sequence[str] = ()) -> ContentInfo:
-        def change(db: sqlite3.Connection) -> None:
+        def change(db: sqlite3.Connection) -> ContentInfo:
             row = db.execute(
-                "SELECT labels FROM blobs WHERE namespace = ? AND digest = ?", (self._namespace, digest)
+                "SELECT labels, size, created FROM blobs WHERE namespace = ? AND digest = ?", (self._namespace, digest)
             ).fetchone()
             if row is None:
                 raise NotFound(f"content digest {digest}: not found")
             merged = label_rules.update(rows.unpack_map(row[0]), labels, fieldpaths)
+            packed, moment = rows.pack_map(merged), rows.pack_time(now())
             db.execute(
                 "UPDATE blobs SET labels = ?, updated = ? WHERE namespace = ? AND digest = ?",
-                (rows.pack_map(merged), rows.pack_time(now()), self._namespace, digest),
+                (packed, moment, self._namespace, digest),
             )
+            return _info((digest, row[1], row[2], moment, packed))
 
-        self._database.write(change)
-        return self.info(digest)
+        return self._database.write(change)
 
     def walk(self, filters: Sequence[str] = ()) -> Iterator[ContentInfo]:
         wanted = parse(filters)

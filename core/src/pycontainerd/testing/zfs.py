@@ -26,6 +26,7 @@ from .filesystems import run
 _LOCK = "/tmp/pyc-zfs-fuse.lock"
 _PATIENCE = 30.0  # seconds
 _MEGABYTES = 512
+_TRIES = 4
 
 
 @attrs.frozen
@@ -46,16 +47,13 @@ def pool() -> Iterator[Pool]:
         if not _in_kernel():
             stack.enter_context(_fuse())
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="pyc-", dir="/tmp"))
-        name = f"pyc-{uuid.uuid4().hex[:8]}"
         # In memory where there is some: a pool syncs its disk several times in each command.
         image = stack.enter_context(
             tempfile.NamedTemporaryFile(dir="/dev/shm" if os.path.isdir("/dev/shm") else directory)
         )
         image.truncate(_MEGABYTES << 20)
-        run("zpool", "create", "-m", "none", name, image.name)
-        stack.callback(_destroy, name)
-        made = Pool(f"{name}/root", f"{directory}/root")
-        run("zfs", "create", "-o", f"mountpoint={made.root}", made.dataset)
+        made = _create(image.name, f"{directory}/root")
+        stack.callback(_destroy, made.dataset.partition("/")[0])
         yield made
 
 
@@ -78,6 +76,23 @@ def mounted(mounts: Sequence[Mount]) -> Iterator[str]:
             run("zfs", "set", "mountpoint=legacy", wanted.source)  # unmounts it
     finally:
         os.rmdir(path)
+
+
+def _create(image: str, root: str) -> Pool:
+    """A daemon that has just started, on a busy machine, may not get its first mount done in time."""
+    for attempt in range(_TRIES):
+        name = f"pyc-{uuid.uuid4().hex[:8]}"
+        try:
+            run("zpool", "create", "-f", "-m", "none", name, image)
+            run("zfs", "create", "-o", f"mountpoint={root}", f"{name}/root")
+            return Pool(f"{name}/root", root)
+        except RuntimeError:
+            if attempt == _TRIES - 1:
+                raise
+            with contextlib.suppress(RuntimeError):
+                run("zpool", "destroy", "-f", name)
+        time.sleep(0.5)
+    raise AssertionError
 
 
 def _destroy(name: str) -> None:

@@ -75,6 +75,18 @@ def test_snapshots_blobs_and_leases_that_nothing_uses_go(ctr: Ctr) -> None:
     assert images(ctr) == {IMAGE, "local/other:2"}
 
 
+def test_references_to_layers_are_taken_away_and_the_layers_go(ctr: Ctr) -> None:
+    before = set(ctr("content", "ls", "-q").split())
+    plan = ctr("content", "prune", "references", "--dry").split()
+    assert len(plan) >= 2
+    assert set(ctr("content", "ls", "-q").split()) == before
+    assert ctr("content", "prune", "references").split() == plan
+    after = set(ctr("content", "ls", "-q").split())
+    assert after < before
+    assert ctr("content", "prune", "references") == ""
+    ctr("run", "--rm", IMAGE, "c", "/bin/true")
+
+
 def test_a_prune_says_what_went_in_events(ctr: Ctr, tmp_path: Path) -> None:
     heard = tmp_path / "events"
     with heard.open("w") as file:

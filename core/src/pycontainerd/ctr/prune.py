@@ -9,11 +9,12 @@ import click
 
 from pycontainerd.client import Client
 from pycontainerd.contracts.errors import NotImplemented
-from pycontainerd.contracts.gc import IMAGES, Item, Node
+from pycontainerd.contracts.gc import CONTENT, IMAGES, Item, Node
 
 from .context import execute, parse_duration
 from .gc import print_items
 from .output import output_option
+from .references import references
 
 _HELP = {
     "images": "Remove images that no container uses, and what they alone kept.\n\nWithout --all only those that have no tag.",
@@ -41,6 +42,8 @@ def prune_command(kind: str) -> click.Command:
     )  # fmt: skip
     @click.option("--filter", "-f", "filters", multiple=True, help="Only what matches (may be repeated: any of them)")
     def prune(filters: Sequence[str], age: float, dry_run: bool, output: str, *, everything: bool = False) -> None:
+        if click.get_current_context().invoked_subcommand:
+            return
         snapshotter = click.get_current_context().meta.get("snapshotter", "") if kind == "snapshots" else ""
 
         async def work(client: Client) -> Sequence[Item]:
@@ -63,7 +66,11 @@ def prune_command(kind: str) -> click.Command:
     function: Callable[..., None] = prune
     if kind in ("images", "leases"):
         function = click.option("--all", "-a", "everything", is_flag=True, help="Not only those said above")(function)
-    return click.command("prune", help=_HELP[kind])(function)
+    if kind != CONTENT:
+        return click.command("prune", help=_HELP[kind])(function)
+    group = click.group("prune", invoke_without_command=True, help=_HELP[kind])(function)
+    group.add_command(references)
+    return group
 
 
 async def _prune_images_here(

@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
@@ -28,6 +29,7 @@ log = logging.getLogger("containerd.snapshots")
 
 _MAKING, _REMOVING = "new.", "rm."
 _ANY = frozenset(Kind)
+_PAUSE, _IDLE = 0.02, 50  # seconds from a removal to the deletion; how often in a row it finds nothing to do
 _ASIDE = re.compile(r"(?:new|rm)\.(\d+)\Z")
 
 
@@ -269,15 +271,25 @@ class SnapshotDirs:
         with self._lock:
             self._doomed.append(name)
             if self._deleter is None:
-                self._deleter = threading.Thread(target=self._delete_doomed, name="snapshot-deleter", daemon=True)
-                self._deleter.start()
+                self._start_deleter()
 
     def _delete_doomed(self) -> None:
-        """The deleter thread; it ends when there is nothing left to do, so an idle daemon has none."""
-        while True:
-            with self._lock:
-                if not self._doomed or self._closed:
-                    self._deleter = None
-                    return
-                name = self._doomed.popleft()
-            self._delete(name)
+        """The deleter thread. It ends when there was nothing to do for a while, so an idle daemon has none.
+
+        It is not woken for each: who removes shall not wait for the start of a thread, nor share the processor with it.
+        """
+        idle = 0
+        while idle < _IDLE and not self._closed:
+            idle += 1
+            time.sleep(_PAUSE)
+            while self._doomed and not self._closed:
+                idle = 0
+                self._delete(self._doomed.popleft())
+        with self._lock:
+            self._deleter = None
+            if self._doomed and not self._closed:
+                self._start_deleter()
+
+    def _start_deleter(self) -> None:
+        self._deleter = threading.Thread(target=self._delete_doomed, name="snapshot-deleter", daemon=True)
+        self._deleter.start()

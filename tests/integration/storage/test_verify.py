@@ -33,15 +33,23 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-@pytest.fixture(scope="module", params=["our_containerd_module", "debian_containerd_module"])
-def daemon(request: pytest.FixtureRequest, archive: str) -> Daemon:
-    """With the image unpacked; each test leaves it sound."""
-    needs.root()
-    found: Daemon = request.getfixturevalue(request.param)
-    ctr = Ctr(OURS, found.address, "ns")
+def unpacked(daemon: Daemon, archive: str) -> Daemon:
+    """``daemon`` with the image unpacked; each test leaves it sound."""
+    ctr = Ctr(OURS, daemon.address, "ns")
     ctr("images", "import", archive)
     ctr("images", "unpack", NAME)
-    return found
+    return daemon
+
+
+@pytest.fixture(scope="module", params=["our_containerd_module", "debian_containerd_module"])
+def daemon(request: pytest.FixtureRequest, archive: str) -> Daemon:
+    needs.root()
+    return unpacked(request.getfixturevalue(request.param), archive)
+
+
+@pytest.fixture(scope="module")
+def ours(our_containerd_module: Daemon, archive: str) -> Daemon:
+    return unpacked(our_containerd_module, archive)
 
 
 def verify(daemon: Daemon, *options: str) -> tuple[int, dict[str, object]]:
@@ -67,43 +75,42 @@ def test_an_image_that_is_whole_is_sound_and_nothing_is_left_of_looking(daemon: 
     assert Ctr(OURS, daemon.address, "ns")("snapshots", "ls") == before
 
 
-@pytest.mark.parametrize("name", ["one", "three"])
-def test_a_file_that_was_emptied_is_found_and_made_again(daemon: Daemon, name: str) -> None:
-    os.truncate(file_of_layer(daemon, name), 0)
+def test_a_file_that_was_emptied_is_found_and_made_again(daemon: Daemon) -> None:
+    os.truncate(file_of_layer(daemon, "one"), 0)
     status, record = verify(daemon)
     (fault,) = record["faults"]  # type: ignore[misc]
     assert status == 1
-    assert fault["reason"] == f"/{name} has 0 bytes instead of 5000"
+    assert fault["reason"] == "/one has 0 bytes instead of 5000"
     status, record = verify(daemon, "--repair", NAME)
     assert (status, record["faults"]) == (0, [])
-    assert os.path.getsize(file_of_layer(daemon, name)) == 5000
+    assert os.path.getsize(file_of_layer(daemon, "one")) == 5000
     assert verify(daemon)[0] == 0
 
 
-def test_every_other_kind_of_damage_is_named(daemon: Daemon) -> None:
-    base = os.path.dirname(file_of_layer(daemon, "two"))
+def test_every_other_kind_of_damage_is_named(ours: Daemon) -> None:
+    base = os.path.dirname(file_of_layer(ours, "two"))
     Path(base, "two").write_bytes(b"2" * 4999 + b"x")
     Path(base, "stray").write_text("x")
     os.unlink(f"{base}/link")
-    os.unlink(f"{os.path.dirname(file_of_layer(daemon, 'three'))}/gone")
-    _, record = verify(daemon)
+    os.unlink(f"{os.path.dirname(file_of_layer(ours, 'three'))}/gone")
+    _, record = verify(ours)
     said = "; ".join(fault["reason"] for fault in record["faults"])  # type: ignore[attr-defined]
     for sentence in ("/two has other data", "/stray does not belong there", "/link is missing", "/gone is missing"):
         assert sentence in said
-    assert verify(daemon, "--repair")[0] == 0
+    assert verify(ours, "--repair")[0] == 0
 
 
-def test_a_layer_in_use_is_not_taken_away(daemon: Daemon) -> None:
-    ctr = Ctr(OURS, daemon.address, "ns")
-    os.truncate(file_of_layer(daemon, "one"), 10)
+def test_a_layer_in_use_is_not_taken_away(ours: Daemon) -> None:
+    ctr = Ctr(OURS, ours.address, "ns")
+    os.truncate(file_of_layer(ours, "one"), 10)
     top = ctr("images", "unpack", NAME).strip()
     ctr("snapshots", "prepare", "busy", top)
-    status, record = verify(daemon, "--repair")
+    status, record = verify(ours, "--repair")
     assert status == 1
     assert "in use by busy" in record["faults"][0]["reason"]  # type: ignore[index]
     assert ctr("images", "unpack", NAME).strip() == top
     ctr("snapshots", "rm", "busy")
-    assert verify(daemon, "--repair")[0] == 0
+    assert verify(ours, "--repair")[0] == 0
 
 
 def test_damaged_content_is_taken_away_and_comes_again(daemon: Daemon, archive: str) -> None:

@@ -8,7 +8,7 @@ declare -A run_parts=([runc]=runc)
 declare -A test_parts=(
   [runc]=runc [crun]=crun [containerd]=containerd [containerd-shim-runc-v2]=containerd [docker-registry]=docker-registry
   [busybox]=busybox-static [tar]=tar [ip]=iproute2 [htpasswd]=apache2-utils [openssl]=openssl
-  [mkfs.btrfs]=btrfs-progs [zfs-fuse]=zfs-fuse
+  [mkfs.btrfs]=btrfs-progs [mkfs.ext4]=e2fsprogs [zfs-fuse]=zfs-fuse
 )
 
 case "${1:-}" in

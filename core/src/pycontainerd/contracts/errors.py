@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-
 DISK_FULL = (
     "the disk is full: removing images, containers, snapshots and content still works; then free some disk space or"
     " run `ctr gc run`"

@@ -22,8 +22,8 @@ class Config:
 
     ``content_sharing_policy``: ``shared`` lets a namespace have a blob that another one has by naming its digest;
     ``isolated`` only after it has sent the bytes (the content service reads this). ``no_sync``: commits do not wait
-    for the disk. Of this daemon only: ``copy_interval``: seconds between the copies that are kept of a database that
-    changes, 0 for none; ``ballast``: bytes of disk space kept in reserve for removals on a full disk, 0 for none.
+    for the disk. ``copy_interval``: seconds between the copies that are kept of a database that changes, 0 for none (only
+    here). ``ballast``: bytes of disk space kept in reserve for removals on a full disk, 0 for none (only here).
     """
 
     content_sharing_policy: str = attrs.field(default="shared", validator=_policy)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pycontainerd.contracts.database import Database
 from pycontainerd.contracts.errors import ContainerdError, Unavailable
+from pycontainerd.contracts.events import EventBus
 from pycontainerd.contracts.gc import (
     CONTAINERS,
     IMAGES,
@@ -56,7 +57,7 @@ class Garbage:
         self._log = log
         self._tasks = tasks
         self._ended = threading.Event()
-        self.following: asyncio.Task[None] | None = None  # of `Uses.follow`
+        self.following: asyncio.Task[None] | None = None  # of `follow`
         self.scheduler = Scheduler(
             Timetable(config, time.monotonic()), lambda changed: Collector(database, inventory, changed), log
         )
@@ -65,8 +66,6 @@ class Garbage:
 
     def start(self) -> None:
         """Begin to collect."""
-        containers = database_containers(self._database, self._inventory)
-        self.uses.remember(containers)
         self.scheduler.start()
         if self._config.policy:
             self._rules.start()
@@ -77,6 +76,18 @@ class Garbage:
         self.scheduler.configure(config)
         if config.policy and not self._rules.is_alive():
             self._rules.start()
+
+    async def follow(self, events: EventBus) -> None:
+        """Note when images are used, until cancelled."""
+        await asyncio.gather(asyncio.to_thread(self._remember), self.uses.follow(events))
+
+    def _remember(self) -> None:
+        try:
+            entries = self._database.read(lambda db: [one for one in self._inventory.entries(db) if one.image])
+        except ContainerdError as exc:  # then the end of those containers counts as no use
+            self._log.warning("what containers were made from is not known", error=str(exc))
+        else:
+            self.uses.remember({entry.node: entry.image for entry in entries})
 
     def close(self) -> None:
         self._ended.set()
@@ -153,9 +164,3 @@ class Garbage:
 
     def _images(self) -> set[Node]:
         return {node for node in self.scheduler.collector.marking().entries if node.kind == IMAGES}
-
-
-def database_containers(database: Database, inventory: Inventory) -> Mapping[Node, str]:
-    """What each container was made from."""
-    entries = database.read(lambda db: [one for one in inventory.entries(db) if one.image])
-    return {entry.node: entry.image for entry in entries}

@@ -32,7 +32,7 @@ async def _init(ctx: Context[Config]) -> Garbage:
     for name in _EXPORTS:
         ctx.exports["".join(word.title() for word in name.split("_"))] = str(getattr(ctx.config, name))
     await asyncio.to_thread(garbage.start)
-    garbage.following = asyncio.create_task(garbage.uses.follow(ctx.single("io.containerd.event.v1")))
+    garbage.following = asyncio.create_task(garbage.follow(ctx.single("io.containerd.event.v1")))
     return garbage
 
 

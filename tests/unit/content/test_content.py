@@ -118,17 +118,38 @@ def test_deleting_and_sharing_at_once_never_leaves_a_blob_without_bytes(one, two
         put(one, DATA)
         thread = threading.Thread(target=one.delete, args=(DIGEST,))
         thread.start()
-        try:
-            writer = two.writer("r", expected=DIGEST)
-            if writer.status().offset == 0:
-                writer.write(DATA)
-            writer.commit(len(DATA), DIGEST)
-        except NotFound:
-            two.abort("r")  # the blob went before the commit: said, not hidden
+        writer = two.writer("r", expected=DIGEST)
+        if writer.status().offset == 0:
+            writer.write(DATA)
+        writer.commit(len(DATA), DIGEST)
         thread.join()
         for info in list(two.walk()):
             assert read(two, info.digest) == DATA
             two.delete(info.digest)
+
+
+def test_a_collection_does_not_take_the_bytes_of_a_blob_that_a_writer_begins_to_share(content, one, two, monkeypatch):
+    put(one, DATA)
+    content.database.write(lambda db: db.execute("DELETE FROM blobs"))  # collected: only the file is still to go
+    collections = []
+    found = content.store.info
+
+    def info_and_then_a_collection(digest):
+        info = found(digest)
+        if not collections:
+            collections.append(threading.Thread(target=content.sweeper().discard, args=([DIGEST], [])))
+            collections[0].start()
+            collections[0].join(0.3)
+        return info
+
+    monkeypatch.setattr(content.store, "info", info_and_then_a_collection)
+    writer = two.writer("r", expected=DIGEST)
+    for thread in collections:
+        thread.join()
+    if writer.status().offset == 0:
+        writer.write(DATA)
+    writer.commit(len(DATA), DIGEST)
+    assert read(two, DIGEST) == DATA
 
 
 def test_an_aborted_writer_is_told_so(one):

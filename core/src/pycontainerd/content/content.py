@@ -30,7 +30,7 @@ from pycontainerd.contracts.types import Scope, now
 
 from .fields import info_field, status_field
 from .scoped_writer import ScopedWriter, SharedWriter
-from .sweep import Sweeper
+from .sweep import Sweeper, wanted
 
 MAX_REF = 4096  # bytes
 SHAREABLE = "containerd.io/namespace.shareable"
@@ -128,7 +128,7 @@ class ScopedContent:
             if removed.rowcount == 0:
                 raise NotFound(f"content digest {digest}: not found")
             release(db, self._namespace, "content", digest)
-            return db.execute("SELECT 1 FROM blobs WHERE digest = ? LIMIT 1", (digest,)).fetchone() is None
+            return not wanted(db, digest)
 
         # The lock keeps another namespace from taking the blob for its own between the last row and the file.
         with self._service.locks.hold(digest):
@@ -148,8 +148,12 @@ class ScopedContent:
         if expected:
             if self._held(digests.validate(expected)):
                 raise AlreadyExists(f"content {expected}: already exists")
-            shared = self._shareable(expected, total)
-        ingest = self._begin(ref, expected if shared else "")
+            # Under its lock, for a collection deletes the file of a blob that no record and no ingest names.
+            with self._service.locks.hold(expected):
+                shared = self._shareable(expected, total)
+                ingest = self._begin(ref, expected if shared else "")
+        else:
+            ingest = self._begin(ref, "")
         if shared and ingest.expected:
             return SharedWriter(self, ref, shared, partial(self._own_writer, ref))
         return ScopedWriter(self, ref, self._begun(ingest.backend_ref, total, expected))

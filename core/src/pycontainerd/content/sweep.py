@@ -68,8 +68,8 @@ class Sweeper:
             # one holds no second, so nobody waits in a circle.
             for digest in digests:
                 locks.enter_context(self._service.locks.hold(digest))
-            wanted = self._service.database.read(lambda db: {one for one in digests if _wanted(db, one)})
-            done = [self._delete_one(digest) for digest in digests if digest not in wanted]
+            kept = self._service.database.read(lambda db: {one for one in digests if wanted(db, one)})
+            done = [self._delete_one(digest) for digest in digests if digest not in kept]
         return Swept(sum(size >= 0 for size in done), sum(max(size, 0) for size in done), done.count(_FAILED))
 
     def _delete_one(self, digest: str) -> int:
@@ -85,7 +85,8 @@ class Sweeper:
         return size
 
 
-def _wanted(db: sqlite3.Connection, digest: str) -> bool:
+def wanted(db: sqlite3.Connection, digest: str) -> bool:
+    """Whether a namespace has the blob, or is about to have it because another had."""
     found = db.execute(
         "SELECT 1 FROM blobs WHERE digest = ?1 UNION ALL SELECT 1 FROM ingests WHERE expected = ?1 AND expected <> ''"
         " LIMIT 1",

@@ -177,7 +177,7 @@ class SqliteDatabase:
         try:
             self._writer.execute("BEGIN IMMEDIATE")
             for work in batch:
-                self._step(work)
+                self._step(work, alone=len(batch) == 1)
             self._writer.execute("COMMIT")
         except BaseException as exc:
             with contextlib.suppress(sqlite3.Error):
@@ -186,20 +186,24 @@ class SqliteDatabase:
         self.commits += 1
         return None
 
-    def _step(self, work: Work) -> None:
+    def _step(self, work: Work, *, alone: bool) -> None:
         """Run one function; what it raises is its caller's, and undoes its own changes only.
+
+        One that is ``alone`` in the transaction needs no savepoint for that.
 
         SQLite ends the whole transaction by itself on some errors (disk full, I/O). Then nothing of the batch is left,
         and this raises.
         """
-        self._writer.execute("SAVEPOINT work")
+        if not alone:
+            self._writer.execute("SAVEPOINT work")
         work.error = None
         try:
             work.result = work.function(self._writer)
-            self._writer.execute("RELEASE work")
+            if not alone:
+                self._writer.execute("RELEASE work")
         except BaseException as exc:
             if not self._writer.in_transaction or (primary_code(exc) == sqlite3.SQLITE_FULL and self._ballast.held):
                 raise
-            self._writer.execute("ROLLBACK TO work")
-            self._writer.execute("RELEASE work")
+            for statement in ("ROLLBACK", "BEGIN IMMEDIATE") if alone else ("ROLLBACK TO work", "RELEASE work"):
+                self._writer.execute(statement)
             work.error = self._explained(exc) if isinstance(exc, sqlite3.DatabaseError) else exc

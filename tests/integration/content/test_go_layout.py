@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.empty_pb2 import Empty
 
 from pycontainerd.api.services.content.v1 import content_pb2 as pb
+from pycontainerd.api.services.leases.v1 import leases_pb2 as leases
 from pycontainerd.content.local import LocalStore
 from pycontainerd.contracts import digests
-from pycontainerd.testing import needs
+from pycontainerd.testing import images, needs
 from pycontainerd.testing.content_stores import put, read
 from pycontainerd.testing.daemon import Daemon
 
@@ -87,6 +89,22 @@ def test_the_go_containerd_reads_and_goes_on_with_what_we_wrote(connect: Any) ->
         wire.call("Delete", pb.DeleteContentRequest(digest=shared), pb.ReadContentResponse)
     finally:
         daemon.close()
+
+
+def test_a_daemon_on_a_root_of_the_go_containerd_collects_none_of_its_content(area: str, connect: Any) -> None:
+    needs.root()
+    image = images.multi_platform()
+    with Daemon.go(needs.command("containerd"), config=PATIENT, directory=area) as theirs:
+        wire = connect(theirs)
+        for number, data in enumerate(image.blobs.values()):
+            wire.put(data, ref=f"r{number}")
+    with Daemon.ours(directory=area) as daemon:
+        ours = connect(daemon, "default")
+        made = ours.call("Create", leases.CreateRequest(), leases.CreateResponse, "leases.v1.Leases").lease.id
+        ours.call("Delete", leases.DeleteRequest(id=made, sync=True), Empty, "leases.v1.Leases")  # a collection
+        assert ours.digests() == set(image.blobs)
+        assert [ours.read(digest) for digest in image.blobs] == list(image.blobs.values())
+        assert "beside content that is there" in daemon.log()
 
 
 def test_both_make_the_same_files(connect: Any) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import attrs
 
+from pycontainerd.contracts.database import Damage
 from pycontainerd.kernel import Context, Registration
 
 from .database import SqliteDatabase
@@ -36,6 +38,7 @@ def _init(ctx: Context[Config]) -> SqliteDatabase:
     path = os.path.join(ctx.root, "metadata.db")
     ctx.exports["path"] = path
     isolated = ctx.config.content_sharing_policy == "isolated"
+    fresh = not os.path.lexists(path)
     database = SqliteDatabase(
         path,
         ctx.log.error,
@@ -45,16 +48,28 @@ def _init(ctx: Context[Config]) -> SqliteDatabase:
         copies=ctx.config.copy_interval,
     )
     if database.damage is not None:
-        _derive(ctx, database)
+        _derive(ctx, database, database.damage, ctx.log.error)
+    elif fresh and _has_blobs(ctx):
+        # Another daemon's root, the Go containerd's for one: the first collection would take all that has no record.
+        ctx.log.warning("a new database beside content that is there: it gets records", database=path)
+        _derive(ctx, database, Damage(path, "it is new", ""), ctx.log.warning)
     return database
 
 
-def _derive(ctx: Context[Config], database: SqliteDatabase) -> None:
+def _content(ctx: Context[Config]) -> str:
+    return os.path.join(ctx.daemon.root, "io.containerd.content.v1.content")
+
+
+def _has_blobs(ctx: Context[Config]) -> bool:
+    from .check import truths
+
+    return next(iter(truths.blobs(_content(ctx))), None) is not None
+
+
+def _derive(ctx: Context[Config], database: SqliteDatabase, damage: Damage, say: Callable[[str], None]) -> None:
     """Before anybody uses it: what can be derived from what is on disk gets its records again."""
     from . import rebuild
     from .check.truths import Place, Site
-
-    assert database.damage is not None
 
     def place(name: str) -> Place:
         uri = f"io.containerd.snapshotter.v1.{name}"
@@ -62,16 +77,15 @@ def _derive(ctx: Context[Config], database: SqliteDatabase) -> None:
         return Place(name, own or os.path.join(ctx.daemon.root, uri))
 
     names = database.read(lambda db: db.execute("SELECT DISTINCT snapshotter FROM snapshot_records").fetchall())
-    content = os.path.join(ctx.daemon.root, "io.containerd.content.v1.content")
-    site = Site(os.path.join(ctx.root, "metadata.db"), content, [place(name) for (name,) in names])
-    before = len(database.damage.sentences)
+    site = Site(os.path.join(ctx.root, "metadata.db"), _content(ctx), [place(name) for (name,) in names])
+    before = len(damage.sentences)
     try:
-        rebuild.rebuild(database, site, database.damage, rebuild.namespaces_of_tasks(ctx.daemon.state))
+        rebuild.rebuild(database, site, damage, rebuild.namespaces_of_tasks(ctx.daemon.state))
     except Exception as exc:  # whatever it met: the daemon starts, with what there is
-        database.damage.add(f"deriving records from what is on disk failed: {exc}")
+        damage.add(f"deriving records from what is on disk failed: {exc}")
         ctx.log.error("deriving records failed", exc=exc)  # noqa: TRY400 - the traceback is in exc
-    for sentence in database.damage.sentences[before:]:
-        ctx.log.error(sentence)
+    for sentence in damage.sentences[before:]:
+        say(sentence)
 
 
 metadata = Registration(

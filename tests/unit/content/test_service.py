@@ -128,7 +128,9 @@ def test_reading_gives_the_range_as_far_as_there_is_one(content, store):
     rpc = ContentRpc(content)
 
     def read(**fields):
-        answers = list(rpc.Read(pb.ReadContentRequest(digest=DIGEST, **fields), Call()))
+        answers = map(
+            pb.ReadContentResponse.FromString, rpc.Read(pb.ReadContentRequest(digest=DIGEST, **fields), Call())
+        )
         return [(answer.offset, answer.data) for answer in answers]
 
     assert read() == [(0, DATA)]

@@ -20,6 +20,12 @@ def repeated(number: int, messages: Iterable[bytes]) -> bytes:
     return b"".join(parts)
 
 
+def piece(offset_field: int, offset: int, data_field: int, data: bytes) -> bytes:
+    """The encoding of a message of an offset and bytes: one copy of the bytes where the message makes three."""
+    head = _varint(offset_field << 3) + _varint(offset) if offset else b""
+    return b"".join((head, _varint(data_field << 3 | 2), _varint(len(data)), data))
+
+
 def encoded(response: Any) -> bytes:
     """What an RPC returned, as it goes over the wire."""
     if isinstance(response, bytes):

@@ -9,6 +9,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from pycontainerd.api.convert import timestamp
 from pycontainerd.api.services.content.v1 import content_pb2 as pb
+from pycontainerd.api.wire import piece
 from pycontainerd.contracts.content import ContentInfo, ContentService, IngestStatus
 from pycontainerd.contracts.errors import OutOfRange
 from pycontainerd.contracts.service import Call
@@ -17,6 +18,7 @@ from .service_write import WriteStream
 
 CHUNK = 1 << 20  # bytes in one message of Read
 LIST_BATCH = 100
+_OFFSET, _DATA = pb.ReadContentResponse.OFFSET_FIELD_NUMBER, pb.ReadContentResponse.DATA_FIELD_NUMBER
 
 
 class ContentRpc:
@@ -50,7 +52,7 @@ class ContentRpc:
         self._content.scoped(call.scope).delete(request.digest)
         return Empty()
 
-    def Read(self, request: pb.ReadContentRequest, call: Call) -> Iterator[pb.ReadContentResponse]:
+    def Read(self, request: pb.ReadContentRequest, call: Call) -> Iterator[bytes]:
         reader = self._content.scoped(call.scope).open(request.digest)
         try:
             offset = max(request.offset, 0)
@@ -59,7 +61,7 @@ class ContentRpc:
             end = min(offset + request.size, reader.size) if request.size > 0 else reader.size
             while offset < end:
                 data = reader.read_at(offset, min(CHUNK, end - offset))
-                yield pb.ReadContentResponse(offset=offset, data=data)
+                yield piece(_OFFSET, offset, _DATA, data)
                 offset += len(data)
         finally:
             reader.close()

@@ -67,7 +67,11 @@ def served(tmp_path: Path, body: Callable[[grpc.aio.Channel, Content], Awaitable
     async def run() -> None:
         content = Content()
         with ThreadPoolExecutor(2) as pool:
-            dispatcher = Dispatcher({"namespaces": Namespaces(), "content": content}, pool, lambda path: f"{path} is missing because of a test")
+            dispatcher = Dispatcher(
+                {"namespaces": Namespaces(), "content": content},
+                pool,
+                lambda path: f"{path} is missing because of a test",
+            )
             server = GrpcServer(dispatcher, max_receive=1 << 20, max_send=1 << 20)
             server.listen_unix(str(tmp_path / "s.sock"))
             await server.start()

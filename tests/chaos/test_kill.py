@@ -82,5 +82,6 @@ def test_nothing_acknowledged_is_lost_and_nothing_leaks(seed: int, rootfs: str) 
             assert daemon.leftovers() == []
         except BaseException as exc:
             exc.add_note(f"CHAOS_SEED={seed} CHAOS_ROUNDS={ROUNDS} does it again; {done} operations were acknowledged")
+            exc.add_note(f"the daemon said:\n{daemon.log_tail()}")
             raise
         assert done > ROUNDS  # the load was one

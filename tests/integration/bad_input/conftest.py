@@ -36,7 +36,9 @@ async def inventory(daemon: Daemon, namespace: str) -> dict[str, object]:
 
 
 def _shared(path: str, namespace: str) -> bool:
-    """A directory that a namespace's first container makes for all that follow."""
+    """A directory that a namespace's first container makes for all that follow, or one that is going."""
+    if "/snapshots/rm." in f"/{path}":  # removed, and deleted a moment later
+        return True
     return path.endswith(f"/{namespace}") or path == "state/runc"
 
 

@@ -133,12 +133,12 @@ def test_under_isolation_it_is_not(daemon: Any, connect: Any) -> None:
 
 def test_but_for_what_a_namespace_shares(daemon: Any, connect: Any) -> None:
     with daemon(ISOLATED) as running:
-        if running.kind == "go" and version(running).startswith("1."):
-            pytest.skip("the Go containerd 1.6 does not look at the label; 2.x does")
         two, sharing = connect(running, "two"), connect(running, "sharing")
         sharing.label_namespace(**{"containerd.io/namespace.shareable": "true"})
         shared = sharing.put(b"shared")
-        assert two.stat("s", shared, 6).offset == 6
+        # The Go containerd 1.6 does not look at the label, 2.x does.
+        heeded = running.kind != "go" or not version(running).startswith("1.")
+        assert two.stat("s", shared, 6).offset == (6 if heeded else 0)
 
 
 def version(running: Any) -> str:

@@ -24,6 +24,7 @@ import grpc
 from pycontainerd.api.services.sandbox.v1 import sandbox_pb2
 from pycontainerd.api.status import to_code
 from pycontainerd.api.types import platform_pb2
+from pycontainerd.api.wire import encoded
 from pycontainerd.content.local import LocalStore
 from pycontainerd.content.service import ContentRpc
 from pycontainerd.content.service_write import WriteStream
@@ -134,7 +135,7 @@ class Handlers(grpc.GenericRpcHandler):
             return None
         codec = {
             "request_deserializer": method.request.FromString,
-            "response_serializer": method.response.SerializeToString,
+            "response_serializer": encoded,
         }
         if method.client_streaming:
             return grpc.stream_stream_rpc_method_handler(self._edge(method, self._write), **codec)

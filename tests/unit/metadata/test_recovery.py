@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from pycontainerd.metadata import recovery
 from pycontainerd.metadata.database import SqliteDatabase
+from pycontainerd.metadata.salvage import nonsense
 from pycontainerd.sys.boot import boot_id
 
 LABELS = '{"about": "' + "x" * 500 + '"}'
@@ -138,6 +141,7 @@ def test_a_failed_open_lets_go_of_the_lock_and_is_looked_at_next_time(
 WRITER = """
 import sys, threading
 from pycontainerd.metadata.database import SqliteDatabase
+from pycontainerd.metadata.salvage import nonsense
 from pycontainerd.sys.boot import boot_id
 database = SqliteDatabase(sys.argv[1], print)
 def work(thread):
@@ -168,3 +172,25 @@ def test_what_was_acknowledged_survives_kill_9(path: str) -> None:
         database.close()
         assert set(acknowledged) - found == set()
         assert len(acknowledged) >= 150
+
+
+def test_whatever_clients_may_store_is_no_damage(tmp_path):
+    path = str(tmp_path / "metadata.db")
+    database = SqliteDatabase(path, pytest.fail, sync=False)
+
+    def fill(db):
+        for odd in ("plain", "a\0b", "{", '"', "ünï", "\n"):
+            db.execute("INSERT INTO snapshot_commits VALUES (?,?,?,?,?,?,?)", (odd, odd, odd, odd, odd, odd, "{}"))
+            db.execute("INSERT INTO snapshots VALUES (?,?,?,?,?,?,?,?)", (odd, odd, odd, odd, odd, "{}", 1, 2))
+            db.execute("INSERT INTO leases VALUES (?,?,?,?)", (odd, odd, "{}", 1))
+            db.execute("INSERT INTO lease_resources VALUES (?,?,?,?)", (odd, odd, odd, odd))
+            db.execute("INSERT INTO ingests VALUES (?,?,?,?,?)", (odd, odd, 1, odd, None))
+            db.execute(
+                "INSERT INTO containers VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                (odd, odd, '{"k":"v"}', odd, odd, b"\xff", None, odd, odd, "{}", odd, 1, 2),
+            )
+
+    database.write(fill)
+    database.close()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert nonsense(connection) == ""

@@ -20,7 +20,7 @@ from .connections import connect_reader
 from .schema import columns_of
 
 LIMIT = 60.0  # seconds for all of it: damage can make a search go round in circles
-_JSON = ("labels", "extensions", "target")
+_JSON = ("labels", "extensions", "images.target")  # columns of any table, or of one
 Row = tuple[Any, ...]
 
 
@@ -78,7 +78,9 @@ def nonsense(connection: sqlite3.Connection) -> str:
                 (column[1].decode(), column[2].decode(), column[3], column[5])
                 for column in connection.execute(f"PRAGMA table_info({name})")
             ]
-            checks = [_check(column, kind, optional=not filled and not key) for column, kind, filled, key in shape]
+            checks = [
+                _check(name, column, kind, optional=not filled and not key) for column, kind, filled, key in shape
+            ]
             columns = ", ".join(column for column, *_ in shape)
             bad = sum(1 for row in connection.execute(f"SELECT {columns} FROM {name}") if _sound(row, checks) is None)
             if bad:
@@ -116,7 +118,7 @@ def _table(source: sqlite3.Connection, into: sqlite3.Connection, name: str, outc
         return
     columns = [column[1] for column in shape]
     keys = [column[1] for column in sorted(shape, key=lambda column: column[5]) if column[5]]
-    checks = [_check(column[1], column[2], optional=not column[3] and not column[5]) for column in shape]
+    checks = [_check(name, column[1], column[2], optional=not column[3] and not column[5]) for column in shape]
     found: dict[Row, Row] = {}
     places = [columns.index(key) for key in keys]
     whole = _structure_is_sound(source, name)
@@ -168,8 +170,12 @@ def _read(
     yield from source.execute(f"SELECT {', '.join(columns)} FROM {name} NOT INDEXED ORDER BY {by}")
 
 
-def _check(name: str, kind: str, *, optional: bool) -> Callable[[Any], Any]:
-    """A function that returns a value as it is to be stored, and raises ValueError for what cannot be one."""
+def _check(table: str, name: str, kind: str, *, optional: bool) -> Callable[[Any], Any]:
+    """A function that returns a value as it is to be stored, and raises ValueError for what cannot be one.
+
+    Only for what no client could ever have stored: a sound database that is taken for a damaged one is data lost.
+    """
+    described = name in _JSON or f"{table}.{name}" in _JSON
 
     def check(value: Any) -> Any:
         if value is None and optional:
@@ -180,9 +186,7 @@ def _check(name: str, kind: str, *, optional: bool) -> Callable[[Any], Any]:
             return value
         if kind == "TEXT" and isinstance(value, bytes):
             text = value.decode("utf-8")
-            if "\0" in text:
-                raise ValueError(name)
-            if name in _JSON and text:
+            if described and text:
                 json.loads(text)
             return text
         raise ValueError(name)

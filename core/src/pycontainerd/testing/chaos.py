@@ -24,7 +24,7 @@ from pycontainerd.client.launch import Plan, create_rootfs_container
 from pycontainerd.client.manifest import resolve
 from pycontainerd.client.task import create_task, load_task
 from pycontainerd.client.transfer import ImageOptions
-from pycontainerd.contracts.errors import NotFound
+from pycontainerd.contracts.errors import ContainerdError, NotFound
 from pycontainerd.contracts.leases import Resource
 from pycontainerd.contracts.runtime import Status
 
@@ -198,7 +198,12 @@ async def examine(address: str, ledger: Ledger) -> None:
                     await client.leases.delete(name)
         for kind, name in known:
             if name in found[kind]:
-                await _check(client, kind, name, certain=(kind, name) in ledger.there)
+                certain = (kind, name) in ledger.there
+                try:
+                    await _check(client, kind, name, certain=certain)
+                except ContainerdError as exc:
+                    exc.add_note(f"the {kind} {name} is there but not whole; acknowledged: {certain}")
+                    raise
         for kind, name in sorted(ledger.maybe):
             if name in found[kind]:
                 await take_away(client, kind, name)

@@ -197,7 +197,7 @@ def test_what_was_installed_since_the_start_is_started(house, log):
         await kernel.stop()
         return [change.sentence for change in changes]
 
-    assert asyncio.run(go()) == ["disabled_plugins: applied: t.v1.new is ok"]
+    assert asyncio.run(go()) == ['plugins."t.v1.new": applied: t.v1.new is ok']
 
 
 def test_what_failed_is_tried_again_and_what_waited_for_it_starts(house, log):

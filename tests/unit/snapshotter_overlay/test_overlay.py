@@ -314,3 +314,16 @@ def test_a_snapshot_that_a_power_cut_left_in_parts_is_made_whole(root, start):
         with mounted(again.mounts(key)) as path:
             Path(path, "new").touch()
     assert Path(root, "snapshots/2/fs/written").exists()
+
+
+def test_what_a_daemon_left_that_was_killed_while_it_looked_is_taken_down(root):
+    left = Path(root, "probe-killed")
+    for name in ("one", "two", "upper", "work", "containerd-mount-left"):
+        (left / name).mkdir(parents=True)
+    options = tuple(f"{kind}={left}/{name}" for kind, name in (("upperdir", "upper"), ("workdir", "work")))
+    mount_all(
+        [Mount("overlay", "overlay", options=(f"lowerdir={left}/one:{left}/two", *options))],
+        f"{left}/containerd-mount-left",
+    )
+    probe.check(root)
+    assert os.listdir(root) == []

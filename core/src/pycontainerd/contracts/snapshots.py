@@ -279,7 +279,3 @@ class SnapshotService(Protocol):
     def sweeper(self) -> SnapshotSweeper:
         """For collections."""
         ...
-
-    def on_removed(self, callback: Callable[[str], None]) -> None:
-        """Have ``callback(snapshotter)`` called after a removal, for collectors."""
-        ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -37,10 +38,11 @@ async def reload(kernel: Kernel, settings: Settings, *, dry_run: bool = False) -
     """
     async with kernel.changing() as initializer:
         try:
-            found = kernel.look(settings)
+            found = await asyncio.to_thread(kernel.look, settings)  # it may import what was installed since
         except KernelError as exc:
             raise ReloadError([str(exc)]) from exc
-        made = plan(settings, found, initializer)
+        disabled = {uri for uri, row in kernel.report.rows.items() if row.state is State.DISABLED}
+        made = plan(settings, found, initializer, disabled)
         if dry_run:
             return preview(made, initializer)
         kernel.adopt(settings, found)
@@ -58,9 +60,10 @@ class Plan:
     configs: Mapping[str, Any]
     removed: set[str]
     added: set[str]
+    disabled: set[str]  # until now
 
 
-def plan(settings: Settings, found: Mapping[str, Found], initializer: Initializer) -> Plan:
+def plan(settings: Settings, found: Mapping[str, Found], initializer: Initializer, disabled: set[str]) -> Plan:
     """Check a new configuration against the plugins ``found`` under it.
 
     :raises ReloadError: with everything that is wrong with it.
@@ -86,6 +89,7 @@ def plan(settings: Settings, found: Mapping[str, Found], initializer: Initialize
         registrations=registrations,
         graph=graph,
         configs=configs,
+        disabled=disabled,
         removed={uri for uri in before if uri not in registrations} | changed,
         added={uri for uri, one in found.items() if one.registration and uri not in before} | changed,
     )
@@ -147,8 +151,9 @@ async def apply(plan: Plan, initializer: Initializer, report: Callable[[], Repor
 def _switch(plan: Plan, uri: str) -> str:
     """The key that adds or takes away a plugin."""
     found = plan.found.get(uri)
-    made = found is None or found.made_of is not None
-    return "proxy_plugins" if made else "disabled_plugins"
+    if found is None or found.made_of is not None:
+        return "proxy_plugins"
+    return "disabled_plugins" if uri in plan.disabled or uri in plan.removed else key_of(uri, "")
 
 
 def _reconfigured(plan: Plan, initializer: Initializer) -> list[tuple[str, Outcome, list[str]]]:

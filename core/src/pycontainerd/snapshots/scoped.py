@@ -60,8 +60,6 @@ class _Service(Protocol):
     locks: KeyedLocks
     syncs: Syncs
 
-    def removed(self, snapshotter: str) -> None: ...
-
 
 class ScopedSnapshotter:
     """See `contracts.snapshots.Snapshotter`."""
@@ -141,7 +139,6 @@ class ScopedSnapshotter:
             self._remove_at_once(key)
         else:
             self._remove_in_steps(key)
-        self._service.removed(self._name)
         self._service.events.publish(self._scope.namespace, SnapshotRemove(key, self._name))
 
     def _remove_at_once(self, key: str) -> None:

@@ -52,7 +52,6 @@ class Snapshots:
         self.syncs = Syncs(database, backends)
         self.preferred = preferred
         self._why = why
-        self._removed: list[Callable[[str], None]] = []
         self._finished: dict[str, Snapshotter] = {}
         self._finishing: dict[str, threading.Event] = {}
         self._lock = threading.Lock()
@@ -105,14 +104,6 @@ class Snapshots:
 
     def sweeper(self) -> Sweeper:
         return Sweeper(self)
-
-    def on_removed(self, callback: Callable[[str], None]) -> None:
-        self._removed.append(callback)
-
-    def removed(self, snapshotter: str) -> None:
-        """Tell who asked that something was removed."""
-        for callback in self._removed:
-            callback(snapshotter)
 
     def _finish_commits(self, name: str, backend: Snapshotter) -> None:
         """Bring commits that a crash interrupted to their end: where the back end has done its part, or never will.

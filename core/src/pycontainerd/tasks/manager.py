@@ -77,10 +77,6 @@ class TaskManager:
             self._state,
         )
 
-    async def recovered(self) -> None:
-        """Return when each of those is connected or gone."""
-        await asyncio.gather(*(task.settled.wait() for task in self._table.all()))
-
     async def close(self) -> None:
         """Let go of all shims; they live on."""
         await self._table.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import tempfile
 from collections.abc import Sequence
@@ -9,7 +10,9 @@ from collections.abc import Sequence
 from pycontainerd.contracts.errors import ContainerdError
 from pycontainerd.contracts.types import Mount
 from pycontainerd.kernel import Skip
-from pycontainerd.sys.mount import mounted
+from pycontainerd.sys.mount import mounted, remove_tree, unmount_left
+
+_SCRATCH = "probe-"
 
 
 def check(root: str, options: Sequence[str] = ()) -> None:
@@ -17,6 +20,7 @@ def check(root: str, options: Sequence[str] = ()) -> None:
 
     :raises Skip: the kernel, the file system, missing privileges or an option stand in the way; says which.
     """
+    _take_down(root)
     failure = _failure(root, options)
     if failure is None:
         return
@@ -33,9 +37,16 @@ def check(root: str, options: Sequence[str] = ()) -> None:
     ) from plain
 
 
+def _take_down(root: str) -> None:
+    """What a daemon left here that was killed while it looked."""
+    for path in glob.glob(os.path.join(glob.escape(root), f"{_SCRATCH}*")):
+        unmount_left(path)
+        remove_tree(path)
+
+
 def _failure(root: str, options: Sequence[str]) -> ContainerdError | None:
     """Of an overlay with two lower layers, as every container with an image of two layers has."""
-    with tempfile.TemporaryDirectory(prefix="probe-", dir=root) as scratch:
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=root) as scratch:
         one, two, upper, work = (os.path.join(scratch, name) for name in ("one", "two", "upper", "work"))
         for directory in (one, two, upper, work):
             os.mkdir(directory)
